@@ -1,0 +1,44 @@
+"""Free objects and the ground."""
+
+from sapg_isaaclab.assets.description import Body, Box, Ground, RigidObject, Vec3
+
+FACE_COLORS: dict[str, Vec3] = {
+    "+x": (0.84, 0.19, 0.15),
+    "-x": (0.95, 0.55, 0.15),
+    "+y": (0.13, 0.60, 0.30),
+    "-y": (0.60, 0.80, 0.20),
+    "+z": (0.16, 0.38, 0.80),
+    "-z": (0.95, 0.82, 0.20),
+}
+"""Colour of each face, so that a person can read the orientation."""
+
+EDGE_COLOR: Vec3 = (0.12, 0.12, 0.14)
+
+
+def coloured_cube(name: str, edge: float, density: float) -> RigidObject:
+    """Cube of uniform density with six differently coloured faces.
+
+    Args:
+        name: Name of the object.
+        edge: Length of an edge [m].
+        density: Density [kg/m^3].
+
+    Returns:
+        The table. The collision shape is the exact cube; the coloured faces are drawn 0.3 mm above it.
+    """
+    mass = density * edge**3
+    moment = mass * edge**2 / 6.0
+    shapes = [Box((0.0, 0.0, 0.0), (edge / 2.0,) * 3, EDGE_COLOR)]
+    for face, color in FACE_COLORS.items():
+        axis, sign = "xyz".index(face[1]), 1.0 if face[0] == "+" else -1.0
+        center, half = [0.0] * 3, [0.43 * edge] * 3
+        center[axis], half[axis] = sign * edge / 2.0, 0.0003
+        shapes.append(Box(tuple(center), tuple(half), color, collides=False))
+    return RigidObject(name, Body(name, mass, (0.0, 0.0, 0.0), (moment,) * 3, tuple(shapes)))
+
+
+ALLEGRO_CUBE = coloured_cube("cube_65mm", edge=0.065, density=400.0)
+"""The cube of the Allegro reorientation task, 0.10985 kg (official code)."""
+
+GROUND = Ground("ground", color=(0.55, 0.57, 0.60))
+"""Horizontal plane at z = 0."""

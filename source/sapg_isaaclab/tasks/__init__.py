@@ -1,0 +1,28 @@
+"""The tasks. Importing this module imports neither torch nor Isaac Lab; see :func:`register_tasks`."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+
+
+def register_tasks() -> None:
+    """Register the tasks with Gymnasium, once, by import paths only."""
+    _register("SAPG-Allegro-Reorient", family="in_hand", env="InHandReorientEnv", robot="Allegro", task="Reorient")
+
+
+def _register(task_id: str, *, family: str, env: str, robot: str, task: str) -> None:
+    if task_id in gym.registry:
+        return
+    package = f"{__name__}.{family}"
+    gym.register(
+        id=task_id,
+        entry_point=f"{package}.env:{env}",
+        disable_env_checker=True,
+        kwargs={
+            "task_id": task_id,
+            "env_cfg_entry_point": f"{package}.env_cfg:{robot}{task}EnvCfg",
+            "sapg_cfg_entry_point": f"{package}.agents.{robot.lower()}:{robot}{task}SapgCfg",
+            "skrl_cfg_entry_point": f"{package}:agents/skrl_ppo_cfg.yaml",
+            "default_agent": "skrl",
+        },
+    )

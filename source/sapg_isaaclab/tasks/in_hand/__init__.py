@@ -1,0 +1,1 @@
+"""In-hand reorientation: a fixed hand turns a cube on its palm to goal orientations."""

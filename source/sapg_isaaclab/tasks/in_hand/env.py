@@ -1,0 +1,295 @@
+"""The in-hand reorientation environment.
+
+A hand is fixed with its palm up and turns an object to goal orientations. Reaching a goal pays a bonus and draws the next
+goal; dropping the object ends the episode. Positions are in the environment frame [m], quaternions xyzw, joints in the
+order of ``cfg.joint_names`` whatever order the physics engine uses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from isaaclab.envs import DirectRLEnv
+from isaaclab.markers import VisualizationMarkers
+
+from sapg_isaaclab.tasks.in_hand import rewards
+from sapg_isaaclab.tasks.in_hand.env_cfg import InHandReorientEnvCfg
+from sapg_isaaclab.tasks.make import resolve_env_cfg
+
+
+class InHandReorientEnv(DirectRLEnv):
+    """A dexterous hand reorients an object in its palm (official code, Allegro and Shadow hand tasks).
+
+    ``extras["log"]`` holds 0-dim tensors. ``extras["successes"]``, shape (N,), is the number of goals each environment
+    reached in its last finished episode, 0 until its first one ends; later steps write into the same tensor.
+    ``extras["final_obs"]["policy"]``, shape (N, O), is valid in steps where some episode ended and only for those
+    environments: the observation of the state the episode ended in.
+    """
+
+    cfg: InHandReorientEnvCfg
+
+    def __init__(
+        self,
+        cfg: InHandReorientEnvCfg | None = None,
+        render_mode: str | None = None,
+        *,
+        num_envs: int | None = None,
+        device: str | None = None,
+        seed: int | None = None,
+        physics: str | None = None,
+        env_cfg_entry_point: str | None = None,
+        **kwargs: Any,
+    ):
+        """Make the environment, from a configuration or from a few choices.
+
+        Args:
+            cfg: Complete configuration; the remaining choices must then be None.
+            render_mode: As in Gymnasium.
+            num_envs: Number of environments. Defaults to the task's.
+            device: ``"cpu"`` or ``"cuda:<index>"``. Defaults to the first GPU where there is one, else the CPU.
+            seed: Seed of the environment. Defaults to none.
+            physics: Physics preset. Defaults to ``"ovphysx"``.
+            env_cfg_entry_point: ``"module:class"`` of the configuration to start from; given by the registration.
+            kwargs: The rest of the registration; not used.
+
+        Raises:
+            ValueError: If a choice is not possible.
+        """
+        cfg = resolve_env_cfg(cfg, env_cfg_entry_point, num_envs=num_envs, device=device, seed=seed, physics=physics)
+        if cfg.scene.num_envs % cfg.num_blocks != 0:
+            below = cfg.scene.num_envs // cfg.num_blocks * cfg.num_blocks
+            raise ValueError(
+                f"num_envs={cfg.scene.num_envs} cannot be split into num_blocks={cfg.num_blocks} equal blocks; use"
+                f" num_envs={below or cfg.num_blocks} or {below + cfg.num_blocks}"
+            )
+        cfg.observation_space = sum(self.observation_layout(cfg).values())
+        super().__init__(cfg, render_mode, **kwargs)
+
+        self.hand, self.object = self.scene["robot"], self.scene["object"]
+        joints, _ = self.hand.find_joints(cfg.joint_names, preserve_order=True)
+        actuated, _ = self.hand.find_joints(cfg.actuated_joint_names, preserve_order=True)
+        self._joint_ids = torch.tensor(joints, device=self.device)
+        self._actuated_ids = torch.tensor(actuated, device=self.device)
+        limits = self.hand.data.joint_limits.torch[0]
+        self._joint_lower, self._joint_upper = limits[self._joint_ids].unbind(-1)
+        self._actuated_lower, self._actuated_upper = limits[self._actuated_ids].unbind(-1)
+
+        nominal = torch.tensor(cfg.scene.object.init_state.pos, device=self.device)
+        self._start_pos = nominal
+        self._goal_pos = nominal + torch.tensor(cfg.goal_offset, device=self.device)
+        self.goal_quat = torch.zeros(self.num_envs, 4, device=self.device)
+        self.goal_quat[:, 3] = 1.0
+        self.targets = torch.zeros(self.num_envs, len(actuated), device=self.device)
+        self.successes = torch.zeros(self.num_envs, device=self.device)
+        self._finished_successes = torch.zeros(self.num_envs, device=self.device)
+        self.extras["successes"] = self._finished_successes
+        self.extras["log"] = {}
+
+        self._goal_marker: VisualizationMarkers | None = None
+        if self.sim.visualizers:
+            self.set_debug_vis(True)
+
+    # actions
+
+    def _pre_physics_step(self, actions: torch.Tensor) -> None:
+        self.actions = actions.clamp(-1.0, 1.0)
+        span = self._actuated_upper - self._actuated_lower
+        targets = self._actuated_lower + 0.5 * (self.actions + 1.0) * span
+        targets = torch.lerp(self.targets, targets, self.cfg.action_smoothing)
+        self.targets = targets.clamp(self._actuated_lower, self._actuated_upper)
+
+    def _apply_action(self) -> None:
+        self.hand.actuators.target_command.set_position_index(value=self.targets, joint_ids=self._actuated_ids)
+
+    # dones, rewards
+
+    def _get_dones(self) -> tuple[torch.Tensor, torch.Tensor]:
+        self._position_error = torch.linalg.vector_norm(self.object_pos - self._goal_pos, dim=-1)
+        self._rotation_error = rewards.rotation_error(self.object_quat, self.goal_quat)
+        self._reached = self._rotation_error <= self.cfg.success_tolerance
+        self._fallen = self._position_error >= self.cfg.fall_distance
+        timed_out = self.episode_length_buf >= self.max_episode_length - 1
+        return self._fallen, timed_out
+
+    def _get_rewards(self) -> torch.Tensor:
+        cfg = self.cfg
+        terms = {
+            "position": rewards.position_term(self._position_error, scale=cfg.position_reward_scale),
+            "rotation": rewards.rotation_term(
+                self._rotation_error, scale=cfg.rotation_reward_scale, eps=cfg.rotation_reward_eps
+            ),
+            "action": rewards.action_term(self.actions, scale=cfg.action_reward_scale),
+            "success": rewards.success_term(self._reached, bonus=cfg.success_bonus),
+            "fall": rewards.fall_term(self._fallen, penalty=cfg.fall_penalty),
+        }
+        self.successes += self._reached
+        finished = torch.where(self.reset_buf, self.successes, self._finished_successes)
+        self._finished_successes.copy_(finished)
+        # the next goal is drawn here, so that the coming observation already shows it
+        goals = self._random_rotation(self.num_envs)
+        self.goal_quat = torch.where(self._reached.unsqueeze(-1), goals, self.goal_quat)
+        self._write_metrics(terms)
+        return torch.stack(tuple(terms.values())).sum(0)
+
+    # resets
+
+    def _reset_idx(self, env_ids: Sequence[int] | torch.Tensor) -> None:
+        super()._reset_idx(env_ids)
+        count = len(env_ids)
+        self.successes[env_ids] = 0.0
+        self.goal_quat[env_ids] = self._random_rotation(count)
+
+        noise = torch.rand(count, len(self._joint_ids), device=self.device)
+        span = self._joint_upper - self._joint_lower
+        joint_pos = self.cfg.reset_joint_noise * (self._joint_lower + noise * span)
+        # the share of a joint whose range does not contain 0 may lie below its limit (the Allegro thumb's first joint)
+        joint_pos = joint_pos.clamp(self._joint_lower, self._joint_upper)
+        self.hand.write_joint_position_to_sim_index(position=joint_pos, joint_ids=self._joint_ids, env_ids=env_ids)
+        self.hand.write_joint_velocity_to_sim_index(
+            velocity=torch.zeros_like(joint_pos), joint_ids=self._joint_ids, env_ids=env_ids
+        )
+        self.targets[env_ids] = self.joint_pos(self._actuated_ids)[env_ids]
+        self.hand.actuators.target_command.set_position_index(
+            value=self.targets[env_ids], joint_ids=self._actuated_ids, env_ids=env_ids
+        )
+
+        pose = torch.empty(count, 7, device=self.device)
+        pose[:, :3] = self._start_pos + self.scene.env_origins[env_ids]
+        pose[:, :3] += self.cfg.reset_position_noise * (2.0 * torch.rand(count, 3, device=self.device) - 1.0)
+        pose[:, 3:] = self._random_rotation(count)
+        self.object.write_root_pose_to_sim_index(root_pose=pose, env_ids=env_ids)
+        self.object.write_root_velocity_to_sim_index(
+            root_velocity=torch.zeros(count, 6, device=self.device), env_ids=env_ids
+        )
+
+    def _random_rotation(self, count: int) -> torch.Tensor:
+        """R_x(pi u) R_y(pi v) with u, v uniform in [-1, 1], shape (count, 4), xyzw (official code; not uniform)."""
+        half = (torch.rand(2, count, device=self.device) - 0.5) * math.pi
+        (sx, sy), (cx, cy) = half.sin(), half.cos()
+        return torch.stack((sx * cy, cx * sy, sx * sy, cx * cy), dim=-1)
+
+    # observations
+
+    @staticmethod
+    def observation_layout(cfg: InHandReorientEnvCfg) -> dict[str, int]:
+        """Items of the observation and their sizes, in order.
+
+        Args:
+            cfg: Configuration of the environment.
+
+        Returns:
+            Name -> size. Joint positions are normalised to [-1, 1] by the limits, velocities and forces scaled by the
+            configuration; poses are position [m] and quaternion.
+
+        Raises:
+            ValueError: If ``cfg.obs_type`` is unknown.
+        """
+        joints, actions = len(cfg.joint_names), len(cfg.actuated_joint_names)
+        hand = {"joint_pos": joints, "joint_vel": joints, "joint_force": joints}
+        pose = {"object_pos": 3, "object_quat": 4}
+        vel = {"object_lin_vel": 3, "object_ang_vel": 3}
+        goal = {"goal_pos": 3, "goal_quat": 4, "goal_rotation": 4, "actions": actions}
+        if cfg.obs_type == "full_state":
+            return hand | pose | vel | goal
+        if cfg.obs_type == "full":
+            del hand["joint_force"]
+            return hand | pose | vel | goal
+        if cfg.obs_type == "full_no_vel":
+            return {"joint_pos": joints} | pose | goal
+        raise ValueError(f"obs_type={cfg.obs_type!r} is unknown; use 'full_state', 'full' or 'full_no_vel'")
+
+    def _get_observations(self) -> dict[str, torch.Tensor]:
+        cfg = self.cfg
+        items = {
+            "joint_pos": (2.0 * self.joint_pos(self._joint_ids) - self._joint_upper - self._joint_lower)
+            / (self._joint_upper - self._joint_lower),
+            "object_pos": self.object_pos,
+            "object_quat": self.object_quat,
+            "goal_pos": self._goal_pos.expand(self.num_envs, 3),
+            "goal_quat": self.goal_quat,
+            "goal_rotation": rewards.relative_rotation(self.object_quat, self.goal_quat),
+            "actions": self.actions,
+        }
+        if cfg.obs_type != "full_no_vel":
+            data = self.object.data
+            items["joint_vel"] = cfg.vel_obs_scale * self.hand.data.joint_vel.torch[:, self._joint_ids]
+            items["object_lin_vel"] = data.root_lin_vel_w.torch
+            items["object_ang_vel"] = cfg.vel_obs_scale * data.root_ang_vel_w.torch
+        if cfg.obs_type == "full_state":
+            items["joint_force"] = self._joint_forces()
+        obs = torch.cat([items[name] for name in self.observation_layout(cfg)], dim=-1)
+        return {"policy": obs.clamp(-cfg.obs_clip, cfg.obs_clip)}
+
+    def _joint_forces(self) -> torch.Tensor:
+        if self.cfg.joint_force_obs == "zero":
+            return torch.zeros(self.num_envs, len(self._joint_ids), device=self.device)
+        return self.cfg.force_obs_scale * self.hand.data.applied_torque.torch[:, self._joint_ids]
+
+    # state, read live from the physics engine
+
+    def joint_pos(self, joint_ids: torch.Tensor) -> torch.Tensor:
+        """Joint positions [rad], shape (N, len(joint_ids))."""
+        return self.hand.data.joint_pos.torch[:, joint_ids]
+
+    @property
+    def object_pos(self) -> torch.Tensor:
+        """Object position in the environment frame [m], shape (N, 3)."""
+        return self.object.data.root_pos_w.torch - self.scene.env_origins
+
+    @property
+    def object_quat(self) -> torch.Tensor:
+        """Object orientation, shape (N, 4), xyzw."""
+        return self.object.data.root_quat_w.torch
+
+    # metrics
+
+    def _write_metrics(self, terms: dict[str, torch.Tensor]) -> None:
+        finished = self._finished_successes
+        log = {
+            "Metrics/successes": finished.mean(),
+            # every goal but an episode's last was reached
+            "Metrics/success_rate": (finished / (finished + 1.0)).mean(),
+            "Metrics/rotation_error": self._rotation_error.mean(),
+            "Metrics/position_error": self._position_error.mean(),
+        }
+        log |= {f"Reward/{name}": term.mean() for name, term in terms.items()}
+        if self.cfg.num_blocks > 1:
+            blocks = finished.view(self.cfg.num_blocks, -1).mean(-1)
+            log |= {f"Block_{block}/successes": value for block, value in enumerate(blocks.unbind())}
+            log["Leader/successes"] = blocks[0]
+        self.extras["log"] = log
+
+    # checkpoints
+
+    def state_dict(self) -> dict[str, int]:
+        """What of the environment a resumed run needs; episodes themselves start anew.
+
+        Returns:
+            Numbers by name.
+        """
+        return {"common_step_counter": self.common_step_counter}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Take over what :meth:`state_dict` returned.
+
+        Args:
+            state: The saved numbers.
+
+        Raises:
+            KeyError: If one is missing.
+        """
+        self.common_step_counter = int(state["common_step_counter"])
+
+    # drawing
+
+    def _set_debug_vis_impl(self, debug_vis: bool) -> None:
+        if self._goal_marker is None:
+            self._goal_marker = VisualizationMarkers(self.cfg.goal_marker)
+        self._goal_marker.set_visibility(debug_vis)
+
+    def _debug_vis_callback(self, event: object) -> None:
+        offset = torch.tensor(self.cfg.goal_marker_offset, device=self.device)
+        self._goal_marker.visualize(self._goal_pos + offset + self.scene.env_origins, self.goal_quat)

@@ -1,0 +1,159 @@
+"""Configuration of the in-hand reorientation tasks.
+
+Numbers are the official code's unless a field says otherwise. Positions are in the environment frame [m], quaternions
+xyzw.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import isaaclab.sim as sim_utils
+from isaaclab.assets import ArticulationCfg, AssetBaseCfg, RigidObjectCfg
+from isaaclab.envs import DirectRLEnvCfg
+from isaaclab.markers import VisualizationMarkersCfg
+from isaaclab.scene import InteractiveSceneCfg
+from isaaclab.sim import SimulationCfg
+from isaaclab.sim.spawners.materials import RigidBodyMaterialBaseCfg
+from isaaclab.utils import configclass
+from isaaclab.visualizers import VisualizerCfg
+from isaaclab_tasks.utils import preset
+
+from sapg_isaaclab.assets.robots import ALLEGRO_CUBE_CFG, ALLEGRO_HAND_CFG, ALLEGRO_JOINT_NAMES, GROUND_CFG
+from sapg_isaaclab.tasks.host_memory import ensure_host_memory
+from sapg_isaaclab.tasks.physics import DEFAULT_DEVICE, PhysicsPresets
+
+# every way to this task leads through its configuration: gym.make, Isaac Lab's command line, the tests
+ensure_host_memory()
+
+ObsType = Literal["full_state", "full", "full_no_vel"]
+"""Names of the observation layouts; see :meth:`InHandReorientEnv.observation_layout`."""
+
+
+@configclass
+class InHandSceneCfg(InteractiveSceneCfg):
+    """A hand, the object on its palm, the ground and a light."""
+
+    robot: ArticulationCfg = ALLEGRO_HAND_CFG
+    """The hand."""
+
+    object: RigidObjectCfg = ALLEGRO_CUBE_CFG
+    """The object; its initial position is the nominal start of the task."""
+
+    ground = AssetBaseCfg(prim_path="/World/ground", collision_group=-1, spawn=GROUND_CFG)
+    """Ground plane at z = 0, common to all environments."""
+
+    light = AssetBaseCfg(prim_path="/World/light", spawn=sim_utils.DomeLightCfg(intensity=2000.0))
+    """Light for renderers that read the stage."""
+
+
+@configclass
+class InHandReorientEnvCfg(DirectRLEnvCfg):
+    """What the in-hand reorientation tasks of all hands share; a task adds its scene, joints and sizes."""
+
+    decimation = 4
+    is_finite_horizon = False
+    # a time-out is bootstrapped with the value of the last state, which the autoreset would otherwise hide
+    compute_final_obs = True
+    observation_space = 0  # set by the environment from obs_type
+    state_space = 0  # one vector serves actor and critic
+
+    sim: SimulationCfg = SimulationCfg(
+        device=DEFAULT_DEVICE,
+        dt=1.0 / 120.0,
+        render_interval=4,
+        physics_material=RigidBodyMaterialBaseCfg(static_friction=1.0, dynamic_friction=1.0, restitution=0.0),
+        physics=PhysicsPresets(),
+    )
+
+    joint_names: list[str] = []
+    """All joints of the hand, in the order of observations."""
+
+    actuated_joint_names: list[str] = []
+    """Joints that actions move, in the order of actions."""
+
+    obs_type: ObsType = preset(default="full_state", paper="full")
+    """Observation layout. ``full_state`` (official) includes joint forces, ``full`` (paper) leaves them out,
+    ``full_no_vel`` has positions only."""
+
+    joint_force_obs: Literal["zero", "measured"] = "zero"
+    """Joint forces in ``full_state``: ``zero`` as the official code reads them for the Allegro hand, which never turns its
+    sensors on, or the torque ``measured`` at the drives [N m]."""
+
+    num_blocks: int = 1
+    """Number of policy blocks the per-block metrics distinguish; it changes nothing else. Set by the training script."""
+
+    action_smoothing: float = 1.0
+    """Weight of the new joint target in the moving average with the previous one; 1 is no smoothing."""
+
+    vel_obs_scale: float = 0.2
+    """Factor of joint velocities and of the object's angular velocity in observations [s/rad]."""
+
+    force_obs_scale: float = 10.0
+    """Factor of joint forces in observations [1/(N m)]."""
+
+    obs_clip: float = 5.0
+    """Observations are clipped to +- this."""
+
+    goal_offset: tuple[float, float, float] = (0.0, 0.0, -0.04)
+    """Goal position relative to the object's nominal start [m]."""
+
+    goal_marker_offset: tuple[float, float, float] = (-0.2, -0.06, 0.12)
+    """Where the goal is drawn, relative to the goal position [m]; drawing only."""
+
+    goal_marker: VisualizationMarkersCfg = VisualizationMarkersCfg(
+        prim_path="/Visuals/goal", markers={"goal": ALLEGRO_CUBE_CFG.spawn}
+    )
+    """The drawn goal."""
+
+    reset_position_noise: float = 0.01
+    """Object position at reset is the nominal start +- this on each axis [m]."""
+
+    reset_joint_noise: float = 0.2
+    """Joint positions at reset are this share of a uniform sample between the limits, clamped to the limits."""
+
+    success_tolerance: float = 0.1
+    """A goal is reached at a rotation error of at most this [rad]."""
+
+    fall_distance: float = 0.24
+    """The episode ends when the object is at least this far from the goal position [m]."""
+
+    position_reward_scale: float = -10.0
+    """Reward per metre of position error."""
+
+    rotation_reward_scale: float = 1.0
+    """Factor of ``1 / (rotation error + rotation_reward_eps)``."""
+
+    rotation_reward_eps: float = 0.1
+    """Offset of the rotation error [rad]."""
+
+    action_reward_scale: float = -0.0002
+    """Reward per squared action."""
+
+    success_bonus: float = 250.0
+    """Reward of a reached goal."""
+
+    fall_penalty: float = 0.0
+    """Reward of a dropped object."""
+
+    def play_mode(self) -> None:
+        """Make the scene small enough to watch."""
+        super().play_mode()
+        self.scene.num_envs = min(self.scene.num_envs, 16)
+
+
+@configclass
+class AllegroReorientEnvCfg(InHandReorientEnvCfg):
+    """SAPG-Allegro-Reorient: the Allegro hand turns a 65 mm cube, 30 Hz, 600 steps an episode."""
+
+    episode_length_s = 20.0
+    action_space = 16
+    joint_names = ALLEGRO_JOINT_NAMES
+    actuated_joint_names = ALLEGRO_JOINT_NAMES
+    scene: InHandSceneCfg = InHandSceneCfg(num_envs=8192, env_spacing=1.5, replicate_physics=True)
+
+    def __post_init__(self) -> None:
+        """Point the cameras at one hand."""
+        self.sim.default_visualizer_cfg = VisualizerCfg(
+            eye=(-0.12, -0.85, 0.95), lookat=(-0.06, -0.17, 0.53), focal_length=35.0
+        )
