@@ -1,0 +1,136 @@
+"""Aggregation: whose data a policy also learns from, and what those rows look like to it.
+
+A pair (target, source) means: the rows that block ``source`` collected are also used to update policy ``target``.
+Observations, actions and behaviour log-probabilities of such rows stay as they are; values, targets and advantages are
+those of the target.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+from tensordict import TensorDict
+
+from sapg_isaaclab.agents.memory import BlockMemory
+from sapg_isaaclab.agents.returns import one_step_targets
+from sapg_isaaclab.agents.sapg.blocks import BlockLayout
+from sapg_isaaclab.agents.sapg.cfg import SapgCfg
+from sapg_isaaclab.agents.sapg.losses import gaussian_log_prob
+
+Pair = tuple[int, int]
+Evaluate = Callable[[TensorDict, int], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+
+
+def draw_pairs(cfg: SapgCfg, layout: BlockLayout, generator: torch.Generator) -> list[Pair]:
+    """Draw the (target, source) pairs of the next update (sections 4.2 and 4.3; official code for the draw).
+
+    Leader-follower with ``subsample=block`` draws k = int(off_policy_ratio) followers without replacement. Symmetric
+    aggregation draws k cyclic shifts that all policies share, or k sources for each policy. With
+    ``subsample=transition`` every possible source takes part, and rows are drawn from their union later.
+
+    Args:
+        cfg: Options.
+        layout: Blocks.
+        generator: Host generator, seeded alike on all ranks so that they draw alike.
+
+    Returns:
+        Pairs of block indices; none with one block or without aggregation.
+    """
+    blocks, leader = layout.num_blocks, layout.leader
+    if blocks == 1 or cfg.aggregation == "none":
+        return []
+    if cfg.subsample == "transition":
+        targets = range(blocks) if cfg.aggregation == "symmetric" else (leader,)
+        return [(target, source) for target in targets for source in range(blocks) if source != target]
+    count = min(blocks - 1, int(cfg.off_policy_ratio))
+
+    def shifts() -> list[int]:
+        return (torch.randperm(blocks - 1, generator=generator)[:count] + 1).tolist()
+
+    if cfg.aggregation == "leader_follower":
+        return [(leader, (leader + shift) % blocks) for shift in shifts()]
+    if cfg.symmetric_pairing == "shift":
+        return [((source + shift) % blocks, source) for shift in shifts() for source in range(blocks)]
+    return [(target, (target + shift) % blocks) for target in range(blocks) for shift in shifts()]
+
+
+@dataclasses.dataclass
+class OffPolicyRows:
+    """Relabelled rows, P pairs with the same number n of rows each, or per target with ``subsample=transition``.
+
+    Attributes:
+        rows: Index t N + n of the row in the rollout. Shape (R,).
+        target: Block whose policy is updated. Shape (R,).
+        values: Values of the target before the update. Shape (R,).
+        returns: One-step targets of Eq. 6 under the target's values. Shape (R,).
+        advantages: ``returns - values``. Shape (R,).
+        log_mu: Log of pi_target,old / pi_source for the taken action (Eq. 3). Shape (R,).
+        layout: Positions 0 .. R - 1 as environment fragments. Shape (fragments, T); (R, 1) when drawn singly.
+    """
+
+    rows: torch.Tensor
+    target: torch.Tensor
+    values: torch.Tensor
+    returns: torch.Tensor
+    advantages: torch.Tensor
+    log_mu: torch.Tensor
+    layout: torch.Tensor
+
+
+def relabel(
+    memory: BlockMemory,
+    pairs: list[Pair],
+    rewards: torch.Tensor,
+    next_rows: TensorDict,
+    evaluate: Evaluate,
+    *,
+    gamma: float,
+    rows_per_target: int | None = None,
+) -> OffPolicyRows | None:
+    """Look at the sources' rows through the targets' eyes.
+
+    Only the blocks in ``pairs`` are evaluated, with policy and value in one pass.
+
+    Args:
+        memory: Filled rollout with ``observations``, ``actions``, ``log_prob``, ``terminated`` and ``truncated``.
+        pairs: (target, source) pairs.
+        rewards: Scaled rewards including the behaviour policy's time-out bootstrap, as in the official code. (T, N).
+        next_rows: Observations (and states) after the last step. Batch size [N].
+        evaluate: Maps rows and a block to mean (rows, A), log-std (rows, A) and unstandardised values (rows,).
+        gamma: Discount factor.
+        rows_per_target: How many rows of each target to keep, drawn uniformly without replacement from the union of
+            its sources; None keeps all.
+
+    Returns:
+        The relabelled rows; None without pairs.
+    """
+    if not pairs:
+        return None
+    steps, envs = memory.memory_size, memory.num_envs
+    grid = torch.arange(steps * envs, device=rewards.device).view(steps, envs)
+    parts: list[tuple[torch.Tensor, ...]] = []
+    for target, source in pairs:
+        where = memory.layout.slice(source)
+        data = memory.rollout[:, where]
+        seen = data.select(*next_rows.keys())
+        mean, log_std, values = evaluate(torch.cat((seen, next_rows[where].unsqueeze(0))).flatten(), target)
+        values = values.view(steps + 1, -1)
+        done = (data["terminated"] | data["truncated"]).squeeze(-1)
+        targets = one_step_targets(rewards[:, where], values[:-1], values[-1], done, gamma=gamma)
+        count = done.numel()
+        log_prob = gaussian_log_prob(data["actions"].flatten(0, 1), mean[:count], log_std[:count])
+        log_mu = log_prob - data["log_prob"].flatten()
+        rows = grid[:, where].flatten()
+        columns = (values[:-1].flatten(), targets.flatten(), (targets - values[:-1]).flatten(), log_mu)
+        parts.append((rows, torch.full_like(rows, target), *columns))
+    columns = [torch.cat(column) for column in zip(*parts)]
+    positions = torch.arange(columns[0].numel(), device=rewards.device)
+    if rows_per_target is None:
+        layout = positions.view(len(pairs), steps, -1).transpose(1, 2).reshape(-1, steps)
+        return OffPolicyRows(*columns, layout)
+    # pairs come ordered by target, so the union of a target's sources is one contiguous run
+    unions = positions.view(len(dict(pairs)), -1)
+    keep = torch.cat([run[torch.randperm(run.numel(), device=run.device)[:rows_per_target]] for run in unions])
+    return OffPolicyRows(*(column[keep] for column in columns), positions[: keep.numel()].unsqueeze(1))

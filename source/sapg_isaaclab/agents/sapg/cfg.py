@@ -1,0 +1,274 @@
+"""Every option of SAPG, with the official defaults. A preset is nothing but a set of these options."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing
+from typing import Any, Literal
+
+from skrl.agents.torch import AgentCfg
+
+from sapg_isaaclab.agents.sapg.blocks import BlockLayout, EntropySchedule
+
+PAPER: dict[str, Any] = {
+    "importance_clip": "mu",
+    "on_policy_target": "nstep",
+    "value_clip_mode": "none",
+    "subsample": "transition",
+    "stratified_minibatch": True,
+    "loss_reduction": "policy_sum",
+    "entropy_schedule": "paper",
+    "latent_dim": 16,
+    "separate": True,
+    "timeout_bootstrap": "final_obs",
+}
+"""The text of the paper taken literally, where it differs from the official code (the defaults of :class:`SapgCfg`).
+
+``latent_dim`` is that of the two in-hand tasks. ``timeout_bootstrap`` is not stated in the paper; the correct one is used.
+"""
+
+
+@dataclasses.dataclass(kw_only=True)
+class SapgCfg(AgentCfg):
+    """Options of the SAPG agent. With ``num_blocks=1`` it is PPO."""
+
+    seed: int = 42
+    """Seed of the draws of follower blocks; training scripts set it to theirs."""
+
+    # -- policies ------------------------------------------------------------------------------------------------------
+    num_blocks: int = 6
+    """Number M of policies; each acts in num_envs / M environments. Block 0 is the leader. 1 is plain PPO."""
+
+    hidden_sizes: tuple[int, ...] = (512, 256, 128)
+    """Units of the hidden layers."""
+
+    activation: Literal["elu", "relu", "tanh"] = "elu"
+    """Activation of the hidden layers."""
+
+    latent_dim: int = 32
+    """Size of the learned vector that tells a policy from the others (phi in the paper)."""
+
+    separate: bool = False
+    """Whether actor and critic have a trunk each (the paper's symbols) instead of one in common (official code)."""
+
+    critic_input: Literal["observations", "states"] = "observations"
+    """What the critic sees. ``states`` is the environment's privileged state and needs ``separate``."""
+
+    std_mode: Literal["per_block", "shared", "state"] = "per_block"
+    """Standard deviation: one learned vector for each policy, one for all, or a network output."""
+
+    initial_log_std: float = 0.0
+    """Logarithm of the standard deviation before training."""
+
+    # -- rollout and targets -------------------------------------------------------------------------------------------
+    rollouts: int = 8
+    """Steps T collected in every environment between updates."""
+
+    discount_factor: float = 0.99
+    """Discount gamma."""
+
+    gae_lambda: float = 0.95
+    """Trace decay of the generalised advantage estimator."""
+
+    rewards_scale: float = 0.01
+    """Factor on rewards before learning. Reported returns are unscaled."""
+
+    on_policy_target: Literal["gae", "nstep"] = "gae"
+    """Critic target of on-policy rows: GAE plus value (official code) or the n-step return of Eq. 5."""
+
+    n_step: int = 3
+    """Window of the n-step return."""
+
+    timeout_bootstrap: Literal["none", "current_value", "final_obs"] = "current_value"
+    """What follows a time-out: nothing, V of the state before the step (official code), or V of the true last state."""
+
+    # -- aggregation ---------------------------------------------------------------------------------------------------
+    aggregation: Literal["leader_follower", "symmetric", "none"] = "leader_follower"
+    """Who learns from whose data: the leader from followers, everyone from everyone, or nobody."""
+
+    off_policy_ratio: float = 1.0
+    """Off-policy rows of a policy per on-policy row of it. M - 1 uses all data of all others."""
+
+    subsample: Literal["block", "transition"] = "block"
+    """How off-policy rows are chosen: whole random blocks (official code) or transitions from the union of all."""
+
+    symmetric_pairing: Literal["shift", "independent"] = "shift"
+    """Sources in symmetric aggregation: one cyclic shift for all policies (official code) or drawn for each."""
+
+    lambda_off: float = 1.0
+    """Weight lambda of the off-policy loss, Eq. 4 and 9."""
+
+    importance_clip: Literal["unit", "mu"] = "unit"
+    """Trust region of off-policy rows: around 1 (official code) or around mu = pi_old / pi_behaviour (Eq. 3)."""
+
+    mu_max: float = math.inf
+    """Upper limit of the weight mu. The paper has none."""
+
+    # -- learning ------------------------------------------------------------------------------------------------------
+    learning_epochs: int = 5
+    """Passes over the batch."""
+
+    mini_batches: int = 2
+    """Minibatches that the on-policy rows alone would fill; off-policy rows are cut to the same size."""
+
+    mini_batch_remainder: Literal["last", "even"] = "last"
+    """Rows left over enlarge the last minibatch (official code) or are spread evenly. None is dropped."""
+
+    stratified_minibatch: bool = False
+    """Whether each minibatch holds every policy's rows and the off-policy rows in their exact proportion."""
+
+    shuffle: bool = True
+    """Whether rows are shuffled once per update. The official PPO baseline does not."""
+
+    sequence_length: int = 4
+    """Consecutive steps of one environment that stay together in the shuffle."""
+
+    loss_reduction: Literal["row_mean", "policy_sum"] = "row_mean"
+    """Mean over all rows (official code) or sum of each policy's means (the paper)."""
+
+    ratio_clip: float = 0.2
+    """Half-width epsilon of the trust region of policy and value."""
+
+    value_clip_mode: Literal["max", "none"] = "max"
+    """Pessimistic clipped value loss (official code) or the plain squared error (the paper)."""
+
+    value_loss_scale: float = 2.0
+    """Weight of the value loss (official code: 0.5 times critic coefficient 4)."""
+
+    bounds_loss_scale: float = 1e-4
+    """Weight of the penalty on mean actions outside [-1.1, 1.1]."""
+
+    entropy_loss_scale: float = 0.0
+    """Scale sigma of the followers' entropy bonus; with one block, the entropy bonus of PPO."""
+
+    entropy_schedule: EntropySchedule = "official"
+    """How the bonus grows with the block: 0.5 sigma (i - 1) / (M - 1) or the paper's sigma (i - 1)."""
+
+    learning_rate: float = 5e-4
+    """Initial step size of Adam."""
+
+    learning_rate_schedule: Literal["kl", "fixed"] = "kl"
+    """Whether the step size follows the measured divergence."""
+
+    kl_threshold: float = 0.016
+    """Divergence aimed at [nat]: above twice this the step size shrinks by 1.5, below half of it it grows by 1.5."""
+
+    learning_rate_bounds: tuple[float, float] = (1e-6, 1e-2)
+    """Smallest and largest step size."""
+
+    kl_scope: Literal["all", "on_policy"] = "all"
+    """Rows whose divergence steers the step size. ``all`` includes that of the leader from the followers."""
+
+    grad_norm_clip: float = 1.0
+    """Largest norm of the gradient over all parameters together; 0 turns clipping off."""
+
+    normalize_observations: bool = True
+    """Whether observations are standardised by running moments, shared by all policies."""
+
+    normalize_values: bool = True
+    """Whether values are standardised by running moments, shared by all policies."""
+
+    normalize_advantages: bool = True
+    """Whether advantages are standardised, once over all rows of an update."""
+
+    def __post_init__(self) -> None:
+        """Accept lists from the command line where tuples are kept."""
+        self.hidden_sizes = tuple(self.hidden_sizes)
+        self.learning_rate_bounds = tuple(self.learning_rate_bounds)
+
+    @property
+    def mini_batch_rows(self) -> int:
+        """Rows of a minibatch for each environment (4 in the paper's set-up)."""
+        return self.rollouts // self.mini_batches
+
+    def check(self, num_envs: int) -> BlockLayout:
+        """Check every option and their combination.
+
+        Args:
+            num_envs: Number of environments of this process.
+
+        Returns:
+            The block layout.
+
+        Raises:
+            ValueError: With one line that says what came, what is allowed and what to type.
+        """
+        self._check_types()
+        layout = BlockLayout(num_envs, self.num_blocks)
+        positive = ("latent_dim", "rollouts", "n_step", "learning_epochs", "mini_batches", "sequence_length")
+        for name in positive:
+            _require(getattr(self, name) >= 1, f"agent.{name} is {getattr(self, name)}; it must be at least 1")
+        for name in ("discount_factor", "gae_lambda"):
+            value = getattr(self, name)
+            _require(0.0 <= value <= 1.0, f"agent.{name} is {value}; it must lie in [0, 1]")
+        for name in ("ratio_clip", "learning_rate", "kl_threshold", "mu_max", "rewards_scale"):
+            _require(getattr(self, name) > 0.0, f"agent.{name} is {getattr(self, name)}; it must be positive")
+        scales = ("value_loss_scale", "bounds_loss_scale", "entropy_loss_scale", "grad_norm_clip", "lambda_off")
+        for name in scales:
+            _require(getattr(self, name) >= 0.0, f"agent.{name} is {getattr(self, name)}; it must not be negative")
+        low, high = self.learning_rate_bounds
+        _require(0.0 < low <= high, f"agent.learning_rate_bounds is {(low, high)}; it must be 0 < lowest <= highest")
+        _require(
+            bool(self.hidden_sizes) and all(isinstance(size, int) and size > 0 for size in self.hidden_sizes),
+            f"agent.hidden_sizes is {self.hidden_sizes}; it must be a list of positive numbers such as [512,256,128]",
+        )
+        _require(
+            self.mini_batches <= self.rollouts * num_envs,
+            f"agent.mini_batches is {self.mini_batches}, but a rollout has only {self.rollouts * num_envs} rows",
+        )
+        _require(
+            not self.shuffle or self.rollouts % self.sequence_length == 0,
+            f"agent.rollouts is {self.rollouts}, not a multiple of agent.sequence_length {self.sequence_length};"
+            f" add agent.sequence_length={math.gcd(self.rollouts, self.sequence_length)}",
+        )
+        _require(
+            self.critic_input == "observations" or self.separate,
+            "agent.critic_input=states needs a trunk of its own; add agent.separate=true",
+        )
+        if self.num_blocks > 1:
+            self._check_aggregation(layout)
+        return layout
+
+    def _check_aggregation(self, layout: BlockLayout) -> None:
+        most = layout.num_blocks - 1
+        _require(
+            self.aggregation == "none" or 0.0 < self.off_policy_ratio <= most,
+            f"agent.off_policy_ratio is {self.off_policy_ratio}; with {layout.num_blocks} blocks it must be above 0 and"
+            f" at most {most} (no off-policy data: agent.aggregation=none)",
+        )
+        _require(
+            self.aggregation == "none" or self.subsample != "block" or self.off_policy_ratio >= 1.0,
+            f"agent.off_policy_ratio is {self.off_policy_ratio}, less than one whole block;"
+            " use 1 or more, or agent.subsample=transition",
+        )
+        _require(
+            self.shuffle or not self.stratified_minibatch,
+            "agent.stratified_minibatch=true cannot be had with agent.shuffle=false; drop one of them",
+        )
+
+    def _check_types(self) -> None:
+        hints = typing.get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            value, hint = getattr(self, field.name), hints[field.name]
+            if typing.get_origin(hint) is Literal:
+                allowed = typing.get_args(hint)
+                _require(value in allowed, f"agent.{field.name} is {value!r}; it must be one of {', '.join(allowed)}")
+            elif hint is float:
+                _require(_is_number(value), f"agent.{field.name} is {value!r}; it must be a number")
+            elif hint is int:
+                _require(
+                    isinstance(value, int) and not isinstance(value, bool),
+                    f"agent.{field.name} is {value!r}; it must be a whole number",
+                )
+            elif hint is bool:
+                _require(isinstance(value, bool), f"agent.{field.name} is {value!r}; it must be true or false")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
