@@ -1,0 +1,1 @@
+"""Agent configurations of the in-hand tasks. No code but options."""
