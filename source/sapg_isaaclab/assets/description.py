@@ -221,5 +221,8 @@ class Ground:
     color: Vec3
     """Display colour, RGB in [0, 1]."""
 
+    size: float = 400.0
+    """Edge of the square that is drawn [m]."""
+
     friction: float = 1.0
     """Static and dynamic friction coefficient."""

@@ -41,6 +41,8 @@ def write(asset: Robot | RigidObject | Ground) -> str:
     else:
         plane = UsdGeom.Plane.Define(stage, root.GetPath().AppendChild("plane"))
         plane.CreateAxisAttr(UsdGeom.Tokens.z)
+        plane.CreateWidthAttr(asset.size)
+        plane.CreateLengthAttr(asset.size)
         plane.CreateDisplayColorAttr([Gf.Vec3f(*asset.color)])
         UsdPhysics.CollisionAPI.Apply(plane.GetPrim())
     return stage.GetRootLayer().ExportToString()

@@ -4,7 +4,7 @@ import warp as wp
 
 
 def ensure_host_memory() -> None:
-    """Let warp allocate its host buffers on a machine without CUDA; does nothing elsewhere. May be called repeatedly."""
+    """Let warp allocate its host buffers on a machine without CUDA; does nothing elsewhere or a second time."""
     wp.init()
     if not wp.is_cuda_available():
         # Isaac Lab asks for pinned host buffers, which warp can only allocate through the CUDA driver

@@ -1,24 +1,25 @@
 """Allegro hand with touch-sensor fingertips, fixed base, 16 joints.
 
 Joints, masses and limits are those of the URDF the official code loads (``allegro_touch_sensor.urdf``). As Isaac Gym
-does on import, links behind fixed joints are merged: the palm into the mount, each fingertip into its link_3. Shapes are
-boxes and capsules fitted to the URDF's collision hulls.
+does on import, links behind fixed joints are merged: the palm into the mount, each fingertip into its link_3. Shapes
+are boxes and capsules fitted to the URDF's collision hulls.
 
 Masses are the URDF's. Its inertia tensors are not: most violate the triangle inequality, which no rigid body can. They
-are replaced by those of the collision hull at uniform density, scaled to the mass. The centre of mass is the hull's too.
-The URDF puts it on the joint axis, but its tensors are about that axis (index_link_1: 7.96e-5 kg m^2), so hull inertia
-and hull centre together give nearly what was simulated there (2.81e-5 + 0.065 * 0.0271^2 = 7.58e-5), while the hull's
-inertia on the axis would leave a third of it.
+are replaced by those of the collision hull at uniform density, scaled to the mass. The centre of mass is the hull's
+too. The URDF puts it on the joint axis, but its tensors are about that axis (index_link_1: 7.96e-5 kg m^2), so hull
+inertia and hull centre together give nearly what was simulated there (2.81e-5 + 0.065 * 0.0271^2 = 7.58e-5), while the
+hull's inertia on the axis would leave a third of it.
 
 Positive finger angles flex the finger towards the palm normal, +z of ``palm_link``.
 """
 
 from sapg_isaaclab.assets.description import Body, Box, Capsule, Cylinder, Drive, Frame, Joint, Robot
 
-PALM_COLOR = (0.16, 0.17, 0.20)
-LINK_COLOR = (0.72, 0.74, 0.78)
-KNUCKLE_COLOR = (0.40, 0.43, 0.48)
-TIP_COLOR = (0.93, 0.93, 0.90)
+# linear light, see objects.py
+PALM_COLOR = (0.015, 0.018, 0.025)
+LINK_COLOR = (0.16, 0.17, 0.19)
+KNUCKLE_COLOR = (0.04, 0.045, 0.055)
+TIP_COLOR = (0.55, 0.53, 0.48)
 
 DRIVE = Drive(stiffness=3.0, damping=0.1, effort=0.5, velocity=6.283, friction=0.01, armature=0.001)
 """Drive of every joint in the official task; velocity limit from the URDF."""

@@ -1,8 +1,8 @@
 """The in-hand reorientation environment.
 
-A hand is fixed with its palm up and turns an object to goal orientations. Reaching a goal pays a bonus and draws the next
-goal; dropping the object ends the episode. Positions are in the environment frame [m], quaternions xyzw, joints in the
-order of ``cfg.joint_names`` whatever order the physics engine uses.
+A hand is fixed with its palm up and turns an object to goal orientations. Reaching a goal pays a bonus and draws the
+next goal; dropping the object ends the episode. Positions are in the environment frame [m], quaternions xyzw, joints in
+the order of ``cfg.joint_names`` whatever order the physics engine uses.
 """
 
 from __future__ import annotations
@@ -13,11 +13,13 @@ from typing import Any
 
 import torch
 from isaaclab.envs import DirectRLEnv
-from isaaclab.markers import VisualizationMarkers
 
+from sapg_isaaclab.assets.tables import find_table
+from sapg_isaaclab.tasks.goal_marker import GoalMarker
 from sapg_isaaclab.tasks.in_hand import rewards
 from sapg_isaaclab.tasks.in_hand.env_cfg import InHandReorientEnvCfg
 from sapg_isaaclab.tasks.make import resolve_env_cfg
+from sapg_isaaclab.tasks.rendering import aim_cameras
 
 
 class InHandReorientEnv(DirectRLEnv):
@@ -88,9 +90,10 @@ class InHandReorientEnv(DirectRLEnv):
         self.extras["successes"] = self._finished_successes
         self.extras["log"] = {}
 
-        self._goal_marker: VisualizationMarkers | None = None
+        self._goal_marker: GoalMarker | None = None
         if self.sim.visualizers:
             self.set_debug_vis(True)
+            aim_cameras(self, cfg.camera_eye, cfg.camera_lookat)
 
     # actions
 
@@ -287,9 +290,9 @@ class InHandReorientEnv(DirectRLEnv):
 
     def _set_debug_vis_impl(self, debug_vis: bool) -> None:
         if self._goal_marker is None:
-            self._goal_marker = VisualizationMarkers(self.cfg.goal_marker)
+            self._goal_marker = GoalMarker(find_table(self.cfg.goal_asset), self.num_envs, self.device)
         self._goal_marker.set_visibility(debug_vis)
 
     def _debug_vis_callback(self, event: object) -> None:
         offset = torch.tensor(self.cfg.goal_marker_offset, device=self.device)
-        self._goal_marker.visualize(self._goal_pos + offset + self.scene.env_origins, self.goal_quat)
+        self._goal_marker.draw(self._goal_pos + offset + self.scene.env_origins, self.goal_quat)

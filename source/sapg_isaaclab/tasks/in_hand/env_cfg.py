@@ -6,12 +6,12 @@ xyzw.
 
 from __future__ import annotations
 
+from dataclasses import MISSING
 from typing import Literal
 
 import isaaclab.sim as sim_utils
 from isaaclab.assets import ArticulationCfg, AssetBaseCfg, RigidObjectCfg
 from isaaclab.envs import DirectRLEnvCfg
-from isaaclab.markers import VisualizationMarkersCfg
 from isaaclab.scene import InteractiveSceneCfg
 from isaaclab.sim import SimulationCfg
 from isaaclab.sim.spawners.materials import RigidBodyMaterialBaseCfg
@@ -20,6 +20,7 @@ from isaaclab.visualizers import VisualizerCfg
 from isaaclab_tasks.utils import preset
 
 from sapg_isaaclab.assets.robots import ALLEGRO_CUBE_CFG, ALLEGRO_HAND_CFG, ALLEGRO_JOINT_NAMES, GROUND_CFG
+from sapg_isaaclab.assets.tables.objects import ALLEGRO_CUBE
 from sapg_isaaclab.tasks.host_memory import ensure_host_memory
 from sapg_isaaclab.tasks.physics import DEFAULT_DEVICE, PhysicsPresets
 
@@ -64,12 +65,13 @@ class InHandReorientEnvCfg(DirectRLEnvCfg):
         render_interval=4,
         physics_material=RigidBodyMaterialBaseCfg(static_friction=1.0, dynamic_friction=1.0, restitution=0.0),
         physics=PhysicsPresets(),
+        default_visualizer_cfg=VisualizerCfg(focal_length=32.0),
     )
 
-    joint_names: list[str] = []
+    joint_names: list[str] = MISSING
     """All joints of the hand, in the order of observations."""
 
-    actuated_joint_names: list[str] = []
+    actuated_joint_names: list[str] = MISSING
     """Joints that actions move, in the order of actions."""
 
     obs_type: ObsType = preset(default="full_state", paper="full")
@@ -77,11 +79,11 @@ class InHandReorientEnvCfg(DirectRLEnvCfg):
     ``full_no_vel`` has positions only."""
 
     joint_force_obs: Literal["zero", "measured"] = "zero"
-    """Joint forces in ``full_state``: ``zero`` as the official code reads them for the Allegro hand, which never turns its
-    sensors on, or the torque ``measured`` at the drives [N m]."""
+    """Joint forces in ``full_state``: ``zero`` as the official code reads them for the Allegro hand, whose sensors it
+    never turns on, or the torque ``measured`` at the drives [N m]."""
 
     num_blocks: int = 1
-    """Number of policy blocks the per-block metrics distinguish; it changes nothing else. Set by the training script."""
+    """Number of policy blocks that the metrics distinguish; changes nothing else. The training script sets it."""
 
     action_smoothing: float = 1.0
     """Weight of the new joint target in the moving average with the previous one; 1 is no smoothing."""
@@ -101,10 +103,14 @@ class InHandReorientEnvCfg(DirectRLEnvCfg):
     goal_marker_offset: tuple[float, float, float] = (-0.2, -0.06, 0.12)
     """Where the goal is drawn, relative to the goal position [m]; drawing only."""
 
-    goal_marker: VisualizationMarkersCfg = VisualizationMarkersCfg(
-        prim_path="/Visuals/goal", markers={"goal": ALLEGRO_CUBE_CFG.spawn}
-    )
-    """The drawn goal."""
+    goal_asset: str = MISSING
+    """Name of the asset that is drawn as the goal."""
+
+    camera_eye: tuple[float, float, float] = MISSING
+    """Where viewers look from, in the frame of the environment they show [m]."""
+
+    camera_lookat: tuple[float, float, float] = MISSING
+    """What viewers look at, in the frame of the environment they show [m]."""
 
     reset_position_noise: float = 0.01
     """Object position at reset is the nominal start +- this on each axis [m]."""
@@ -151,9 +157,6 @@ class AllegroReorientEnvCfg(InHandReorientEnvCfg):
     joint_names = ALLEGRO_JOINT_NAMES
     actuated_joint_names = ALLEGRO_JOINT_NAMES
     scene: InHandSceneCfg = InHandSceneCfg(num_envs=8192, env_spacing=1.5, replicate_physics=True)
-
-    def __post_init__(self) -> None:
-        """Point the cameras at one hand."""
-        self.sim.default_visualizer_cfg = VisualizerCfg(
-            eye=(-0.12, -0.85, 0.95), lookat=(-0.06, -0.17, 0.53), focal_length=35.0
-        )
+    goal_asset = ALLEGRO_CUBE.name
+    camera_eye = (-0.04, -0.78, 1.02)
+    camera_lookat = (-0.1, -0.17, 0.54)

@@ -1,7 +1,7 @@
 """Reward of the in-hand reorientation tasks, one pure function per term.
 
-Source: official code, ``compute_hand_reward`` of the Allegro and Shadow hand tasks. Rotation errors are in rad, positions
-in m, quaternions xyzw.
+Source: official code, ``compute_hand_reward`` of the Allegro and Shadow hand tasks. Rotation errors are in rad,
+positions in m, quaternions xyzw.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import torch
 def rotation_error(object_quat: torch.Tensor, goal_quat: torch.Tensor) -> torch.Tensor:
     """Angle of the rotation that takes the goal orientation to the object's.
 
-    The official ``2 asin(min(1, |vec(q_object q_goal^-1)|))``, written with atan2: equal in exact arithmetic, and accurate
-    near half a turn, where the derivative of asin has no bound.
+    The official ``2 asin(min(1, |vec(q_object q_goal^-1)|))``, written with atan2: equal in exact arithmetic, and
+    accurate near half a turn, where the derivative of asin has no bound.
 
     Args:
         object_quat: Object orientation, shape (N, 4), xyzw.
