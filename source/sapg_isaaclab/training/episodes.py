@@ -1,0 +1,129 @@
+"""Return, length and successes of finished episodes, for every block, without a host synchronisation per step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from sapg_isaaclab.agents.sapg.blocks import BlockLayout
+
+WINDOW = 3000
+"""Number of newest finished episodes of a block that its means run over."""
+
+_COLUMNS = ("return", "length", "successes")
+
+
+class EpisodeTracker:
+    """Follows the episodes of all environments.
+
+    During an iteration everything stays on the device; :meth:`finish_iteration` makes the one transfer. Rewards are
+    the environment's own, before any scaling.
+    """
+
+    def __init__(self, layout: BlockLayout, rollouts: int, device: str | torch.device, window: int = WINDOW) -> None:
+        """Allocate the buffers.
+
+        Args:
+            layout: Which environment belongs to which block.
+            rollouts: Steps T of an iteration.
+            device: Device of the environment's tensors.
+            window: Number of newest finished episodes of a block that its means run over.
+        """
+        self.layout, self.window = layout, window
+        self._running = torch.zeros(2, layout.num_envs, device=device)  # return and length of the current episodes
+        self._values = torch.zeros(rollouts, len(_COLUMNS), layout.num_envs, device=device)
+        self._done = torch.zeros(rollouts, layout.num_envs, dtype=torch.bool, device=device)
+        self._blocks = layout.block_of(torch.arange(layout.num_envs, device=device))
+        self._recent = [np.empty((0, len(_COLUMNS))) for _ in range(layout.num_blocks)]
+        self.finished = [0] * layout.num_blocks
+        self.has_successes = False
+
+    def step(
+        self, index: int, rewards: torch.Tensor, done: torch.Tensor, successes: torch.Tensor | None = None
+    ) -> None:
+        """Take in one environment step.
+
+        Args:
+            index: Step within the iteration, 0 to T - 1.
+            rewards: Rewards, shape (N,).
+            done: Whether the episode ended with this step, shape (N,).
+            successes: Successes of the last finished episode of each environment, shape (N,), if the task counts them.
+        """
+        self._running[0] += rewards
+        self._running[1] += 1.0
+        self._values[index, :2] = self._running
+        if successes is not None:
+            self._values[index, 2] = successes
+            self.has_successes = True
+        self._done[index] = done
+        self._running.masked_fill_(done, 0.0)
+
+    def finish_iteration(self) -> None:
+        """Move the episodes that ended in this iteration to the host."""
+        steps, envs = self._done.nonzero(as_tuple=True)
+        rows = torch.cat((self._blocks[envs, None].to(self._values.dtype), self._values[steps, :, envs]), dim=1)
+        rows = rows.cpu().double().numpy()
+        for block in range(self.layout.num_blocks):
+            new = rows[rows[:, 0] == block, 1:]
+            self.finished[block] += len(new)
+            self._recent[block] = np.concatenate((self._recent[block], new))[-self.window :]
+
+    def restart(self) -> None:
+        """Forget the episodes under way, because the environment was reset."""
+        self._running.zero_()
+
+    def mean(self, block: int) -> dict[str, float]:
+        """Means over the newest finished episodes of a block.
+
+        Args:
+            block: The block.
+
+        Returns:
+            ``return``, ``length`` [steps] and, if the task counts them, ``successes``; empty before an episode ended.
+        """
+        recent = self._recent[block]
+        if not len(recent):
+            return {}
+        means = dict(zip(_COLUMNS, recent.mean(axis=0).tolist()))
+        if not self.has_successes:
+            del means["successes"]
+        return means
+
+    def metrics(self) -> dict[str, float]:
+        """Means of all blocks under log tags.
+
+        Returns:
+            ``Leader/return``, ``Block_2/length`` and so on, and the number of finished episodes ``Leader/episodes``.
+        """
+        metrics = {f"Leader/{name}": value for name, value in self.mean(self.layout.leader).items()}
+        metrics["Leader/episodes"] = float(self.finished[self.layout.leader])
+        if self.layout.num_blocks > 1:
+            for block in range(self.layout.num_blocks):
+                metrics.update({f"Block_{block}/{name}": value for name, value in self.mean(block).items()})
+        return metrics
+
+    def state_dict(self) -> dict[str, Any]:
+        """Complete state, for a checkpoint.
+
+        Returns:
+            Tensors and plain values.
+        """
+        return {
+            "running": self._running.cpu(),
+            "recent": [torch.from_numpy(recent.copy()) for recent in self._recent],
+            "finished": list(self.finished),
+            "has_successes": self.has_successes,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore the state.
+
+        Args:
+            state: What :meth:`state_dict` returned, for the same number of environments and blocks.
+        """
+        self._running.copy_(state["running"])
+        self._recent = [recent.cpu().numpy() for recent in state["recent"]]
+        self.finished = list(state["finished"])
+        self.has_successes = state["has_successes"]

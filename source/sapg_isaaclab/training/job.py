@@ -1,0 +1,257 @@
+"""What to train: the checked sum of command line, task and, for a resumed run, checkpoint. Creates nothing on disk."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import random
+from typing import Any
+
+import yaml
+
+from sapg_isaaclab.training import checkpoint, task_config
+from sapg_isaaclab.training.errors import InputError, one_line
+from sapg_isaaclab.training.run_folder import RunFolder, check_writable, experiment_name
+from sapg_isaaclab.training.trainer import TrainerCfg
+
+ALGORITHMS = ("sapg", "ppo")
+"""Values of ``--algorithm``; ``ppo`` is SAPG with one block."""
+
+DEFAULT_ITERATIONS = 10_000
+
+
+@dataclasses.dataclass(kw_only=True)
+class Job:
+    """One call of ``scripts/train.py``, ready to launch."""
+
+    task: str
+    """Task id."""
+
+    env_cfg: Any
+    """Configuration of the environment."""
+
+    agent_cfg: Any
+    """Configuration of the agent."""
+
+    trainer_cfg: TrainerCfg
+    """Options of the training loop."""
+
+    seed: int
+    """Seed of everything random."""
+
+    log_root: str
+    """Folder of all experiments."""
+
+    description: dict[str, Any]
+    """What run.json and every checkpoint say about the run."""
+
+    resume: dict[str, Any] | None = None
+    """Checkpoint to go on from."""
+
+    init: dict[str, Any] | None = None
+    """Checkpoint whose policy to start from."""
+
+    run: RunFolder | None = None
+    """Folder of the run to go on with; None for a new run."""
+
+    def open_run(self) -> RunFolder:
+        """Folder of the run, created now if the run is new.
+
+        Returns:
+            The folder.
+
+        Raises:
+            InputError: If it cannot be written.
+        """
+        if self.run is None:
+            manifest = {key: value for key, value in self.description.items() if key not in ("params", "agent_cfg")}
+            experiment = experiment_name(self.task, self.agent_cfg)
+            self.run = RunFolder.create(self.log_root, experiment, manifest, self.description["params"])
+        return self.run
+
+
+def plan(args: argparse.Namespace, tokens: list[str]) -> Job:
+    """Check the command line of ``scripts/train.py`` and load what it refers to.
+
+    Args:
+        args: Parsed arguments.
+        tokens: Presets and overrides.
+
+    Returns:
+        The job.
+
+    Raises:
+        InputError: If something cannot be done as asked.
+    """
+    _check_numbers(args)
+    task_config.refuse_contradictions(args, tokens)
+    if args.resume and args.init_from:
+        raise InputError("--resume goes on with a run, --init_from starts a new one; drop one of them")
+    job = _resumed(args, tokens) if args.resume else _new(args, tokens)
+    job.env_cfg.seed = job.seed
+    task_config.check_launch(job.env_cfg, args)
+    return job
+
+
+def _new(args: argparse.Namespace, tokens: list[str]) -> Job:
+    task = task_config.check_task(args.task)
+    env_cfg, agent_cfg = task_config.resolve_configs(task, tokens)
+    algorithm = args.algorithm or "sapg"
+    if algorithm == "ppo":
+        agent_cfg.num_blocks = 1
+    agent_cfg.seed = _drawn(args.seed) if args.seed is not None else agent_cfg.seed
+    chosen = args.num_envs is not None or any(token.startswith("env.scene.num_envs=") for token in tokens)
+    _complete(env_cfg, agent_cfg, args.num_envs, args.device)
+    if not chosen and agent_cfg.num_blocks > 0:
+        # the task's own number need not suit every number of blocks; what the user asks for is never changed
+        env_cfg.scene.num_envs -= env_cfg.scene.num_envs % agent_cfg.num_blocks
+    check_agent(agent_cfg, env_cfg.scene.num_envs)
+    init = None
+    if args.init_from:
+        path = checkpoint.resolve(args.init_from, args.log_root, experiment_name(task, agent_cfg))
+        init = checkpoint.load(path, num_blocks=agent_cfg.num_blocks)
+    check_writable(args.log_root, experiment_name(task, agent_cfg))
+    trainer_cfg = _trainer_cfg(args, {})
+    return Job(
+        task=task,
+        env_cfg=env_cfg,
+        agent_cfg=agent_cfg,
+        trainer_cfg=trainer_cfg,
+        seed=agent_cfg.seed,
+        log_root=args.log_root,
+        init=init,
+        description={
+            "task": task,
+            "algorithm": algorithm,
+            "num_envs": env_cfg.scene.num_envs,
+            "seed": agent_cfg.seed,
+            "overrides": tokens,
+            "trainer": dataclasses.asdict(trainer_cfg),
+            "init_from": str(path) if args.init_from else None,
+            "agent_cfg": task_config.plain(agent_cfg),
+            "params": {
+                "env": _env_yaml(env_cfg),
+                "agent": yaml.safe_dump(task_config.plain(agent_cfg), sort_keys=False),
+            },
+        },
+    )
+
+
+def _resumed(args: argparse.Namespace, tokens: list[str]) -> Job:
+    experiment = None
+    if args.task is not None:
+        args.task = task_config.check_task(args.task)
+        experiment = experiment_name(args.task, task_config.resolve_configs(args.task, tokens)[1])
+    path = checkpoint.resolve(args.resume, args.log_root, experiment)
+    saved = checkpoint.load(path)
+    run = checkpoint.run_of(path)
+    if run is None:
+        raise InputError(f"checkpoint {path} lies in no run folder, so no run can go on; use --init_from {path}")
+    task_config.check_resume(args, tokens, saved)
+    task, env_cfg, agent_cfg = saved_configs(saved)
+    _complete(env_cfg, agent_cfg, saved["num_envs"], args.device)
+    check_agent(agent_cfg, saved["num_envs"])
+    check_writable(run.path.parent, run.path.name)
+    trainer_cfg = _trainer_cfg(args, saved["trainer"])
+    keys = ("algorithm", "num_envs", "seed", "overrides", "init_from", "agent_cfg", "params")
+    return Job(
+        task=task,
+        env_cfg=env_cfg,
+        agent_cfg=agent_cfg,
+        trainer_cfg=trainer_cfg,
+        # other random numbers for the reset than those of the first start; the saved generators follow afterwards
+        seed=(saved["seed"] + saved["iteration"]) % 2**32,
+        log_root=args.log_root,
+        resume=saved,
+        run=run,
+        description={"task": task, **{key: saved[key] for key in keys}, "trainer": dataclasses.asdict(trainer_cfg)},
+    )
+
+
+def saved_configs(saved: dict[str, Any], tokens: list[str] | None = None) -> tuple[str, Any, Any]:
+    """Configurations of the run that wrote a checkpoint.
+
+    Args:
+        saved: The checkpoint.
+        tokens: Further presets and overrides for the environment; they replace those of the run.
+
+    Returns:
+        Task id, configuration of the environment and configuration of the agent.
+
+    Raises:
+        InputError: If this version of the package lacks the task or an option of the run.
+    """
+    tokens = tokens or []
+    task = task_config.check_task(saved["task"])
+    replaced = {token.split("=", 1)[0] for token in tokens}
+    kept = [token for token in saved["overrides"] if token.split("=", 1)[0] not in replaced]
+    env_cfg, agent_cfg = task_config.resolve_configs(task, kept + tokens)
+    fields = {field.name for field in dataclasses.fields(agent_cfg)}
+    unknown = sorted(set(saved["agent_cfg"]) - fields)
+    if unknown:
+        raise InputError(
+            f"the checkpoint has options that this version does not know ({', '.join(unknown)}); use the version of"
+            " sapg_isaaclab that wrote it (see run.json)"
+        )
+    experiment = agent_cfg.experiment
+    agent_cfg = type(agent_cfg)(**{**saved["agent_cfg"], "experiment": experiment})
+    experiment.directory = saved["agent_cfg"]["experiment"]["directory"]
+    return task, env_cfg, agent_cfg
+
+
+def check_agent(agent_cfg: Any, num_envs: int) -> None:
+    """Check an agent's options.
+
+    Args:
+        agent_cfg: The options.
+        num_envs: Number of environments.
+
+    Raises:
+        InputError: If an option is wrong.
+    """
+    try:
+        agent_cfg.check(num_envs)
+    except ValueError as error:
+        raise InputError(one_line(error)) from error
+
+
+def _complete(env_cfg: Any, agent_cfg: Any, num_envs: int | None, device: str | None) -> None:
+    env_cfg.scene.num_envs = num_envs if num_envs is not None else env_cfg.scene.num_envs
+    env_cfg.sim.device = device if device is not None else env_cfg.sim.device
+    if env_cfg.scene.num_envs < 1:
+        raise InputError(f"--num_envs {env_cfg.scene.num_envs} is not allowed; it must be at least 1")
+    if hasattr(env_cfg, "num_blocks"):
+        env_cfg.num_blocks = agent_cfg.num_blocks
+    # skrl's agents would open writers of their own beside ours
+    agent_cfg.experiment.write_interval = agent_cfg.experiment.checkpoint_interval = 0
+    agent_cfg.experiment.wandb = False
+
+
+def _drawn(seed: int) -> int:
+    return random.SystemRandom().randrange(2**31) if seed == -1 else seed
+
+
+def _check_numbers(args: argparse.Namespace) -> None:
+    lowest = {"max_iterations": 1, "checkpoint_interval": 1, "checkpoint_minutes": 0.01, "keep_checkpoints": 0}
+    for name, low in lowest.items():
+        value = getattr(args, name)
+        if value is not None and not value >= low:
+            raise InputError(f"--{name} {value} is not allowed; it must be at least {low}")
+    if args.seed is not None and not -1 <= args.seed < 2**32:
+        raise InputError(f"--seed {args.seed} is not allowed; use 0 to {2**32 - 1}, or -1 for a random one")
+
+
+def _trainer_cfg(args: argparse.Namespace, saved: dict[str, Any]) -> TrainerCfg:
+    names = [field.name for field in dataclasses.fields(TrainerCfg)]
+    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    return TrainerCfg(**{"max_iterations": DEFAULT_ITERATIONS, **saved, **given})
+
+
+def _agent_yaml(agent_cfg: Any) -> str:
+    return yaml.safe_dump(task_config.plain(agent_cfg), sort_keys=False)
+
+
+def _env_yaml(env_cfg: Any) -> str:
+    from isaaclab.utils import to_dict
+
+    return yaml.dump(to_dict(env_cfg), default_flow_style=False, sort_keys=False)

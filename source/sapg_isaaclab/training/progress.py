@@ -1,0 +1,137 @@
+"""What a person sees while training runs: a live table in a terminal, a line every few seconds in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+LINE_INTERVAL_S = 5.0
+"""Shortest time between two lines in a log [s]."""
+
+
+class Progress:
+    """Shows the state of training after every iteration.
+
+    Used as a context manager, so that the terminal is put in order whatever happens.
+    """
+
+    def __init__(self, start: int, total: int, num_blocks: int, console: Console | None = None) -> None:
+        """Prepare the display.
+
+        Args:
+            start: Iterations finished before this start of the run.
+            total: Number of iterations of the whole run.
+            num_blocks: Number of policies M.
+            console: Where to write. Standard output by default.
+        """
+        self.console = console or Console(file=sys.stdout)
+        self._start, self._total, self._num_blocks = start, total, num_blocks
+        self._began = time.monotonic()
+        self._last_line = -LINE_INTERVAL_S
+        self._live: Live | None = None
+
+    def __enter__(self) -> Progress:
+        """Start the display."""
+        if self.console.is_terminal:
+            self._live = Live(console=self.console, refresh_per_second=4, transient=False)
+            self._live.start()
+        self._began = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the display."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def update(self, iteration: int, env_steps: int, metrics: dict[str, float]) -> None:
+        """Show a finished iteration.
+
+        Args:
+            iteration: Number of finished iterations.
+            env_steps: Number of environment steps so far.
+            metrics: Value by tag.
+        """
+        elapsed = time.monotonic() - self._began
+        eta_s = elapsed / max(iteration - self._start, 1) * (self._total - iteration)
+        if self._live is not None:
+            self._live.update(self._table(iteration, env_steps, eta_s, metrics))
+        elif elapsed - self._last_line >= LINE_INTERVAL_S or iteration in (self._start + 1, self._total):
+            self._last_line = elapsed
+            self.console.print(
+                self._line(iteration, env_steps, eta_s, metrics), highlight=False, markup=False, soft_wrap=True
+            )
+
+    def note(self, text: str) -> None:
+        """Print a line that stays, above the live table.
+
+        Args:
+            text: The line.
+        """
+        console = self._live.console if self._live is not None else self.console
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _line(self, iteration: int, env_steps: int, eta_s: float, metrics: dict[str, float]) -> str:
+        parts = [
+            f"iteration {iteration}/{self._total}",
+            f"{env_steps:,} env-steps",
+            f"{metrics.get('Perf/env_steps_per_s', 0.0):,.0f}/s",
+            f"ETA {duration(eta_s)}",
+            f"leader: return {_number(metrics.get('Leader/return'))}"
+            f" successes {_number(metrics.get('Leader/successes'))}",
+        ]
+        if self._num_blocks > 1:
+            returns = " ".join(_number(metrics.get(f"Block_{block}/return")) for block in range(self._num_blocks))
+            parts.append(f"blocks: return {returns}")
+        parts.append(
+            f"lr {_number(metrics.get('Policy/learning_rate'), '.1e')} kl {_number(metrics.get('Policy/kl'), '.4f')}"
+        )
+        return " | ".join(parts)
+
+    def _table(self, iteration: int, env_steps: int, eta_s: float, metrics: dict[str, float]) -> Group:
+        head = Text(
+            f"iteration {iteration}/{self._total}   {env_steps:,} env-steps   "
+            f"{metrics.get('Perf/env_steps_per_s', 0.0):,.0f} env-steps/s   ETA {duration(eta_s)}   "
+            f"lr {_number(metrics.get('Policy/learning_rate'), '.1e')}   "
+            f"kl {_number(metrics.get('Policy/kl'), '.4f')}"
+        )
+        table = Table(box=None, pad_edge=False, padding=(0, 2))
+        table.add_column("policy")
+        for column in ("return", "successes", "length", "entropy", "std"):
+            table.add_column(column, justify="right")
+        for block in range(self._num_blocks):
+            own = f"Block_{block}" if self._num_blocks > 1 else "Leader"
+            row = [_number(metrics.get(f"{own}/{name}")) for name in ("return", "successes", "length")]
+            row += [_number(metrics.get(f"Block_{block}/{name}")) for name in ("entropy", "std")]
+            table.add_row("leader" if block == 0 else f"follower {block}", *row)
+        return Group(head, ProgressBar(total=self._total, completed=iteration, width=60), table)
+
+
+def duration(seconds: float) -> str:
+    """Readable time span.
+
+    Args:
+        seconds: Time span [s].
+
+    Returns:
+        Such as ``45s``, ``3m20s``, ``5h07m`` or ``2d03h``.
+    """
+    total = max(0, round(seconds))
+    if total < 60:
+        return f"{total}s"
+    if total < 3600:
+        return f"{total // 60}m{total % 60:02d}s"
+    if total < 86400:
+        return f"{total // 3600}h{total % 3600 // 60:02d}m"
+    return f"{total // 86400}d{total % 86400 // 3600:02d}h"
+
+
+def _number(value: Any, form: str = ".3g") -> str:
+    return "-" if value is None else format(value, form)

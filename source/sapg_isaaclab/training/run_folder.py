@@ -1,0 +1,228 @@
+"""The folder of one training run: where it lies, what describes it, and how it is found again."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import importlib.metadata
+import json
+import os
+import pathlib
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from sapg_isaaclab.training.errors import InputError
+
+MANIFEST = "run.json"
+MANIFEST_VERSION = 1
+LIBRARY = "sapg"
+_PACKAGES = ("sapg_isaaclab", "isaaclab", "skrl", "torch", "tensordict", "gymnasium", "ovphysx", "newton", "warp-lang")
+
+
+def write_atomically(path: pathlib.Path, text: str) -> None:
+    """Write a text file so that a reader sees the old text or the new one, never a part.
+
+    Args:
+        path: The file.
+        text: Its new content.
+
+    Raises:
+        OSError: If it cannot be written; the old file stays.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+class RunFolder:
+    """A run folder on disk.
+
+    Content: ``run.json``, ``params/env.yaml``, ``params/agent.yaml``, ``metrics.jsonl``, TensorBoard events,
+    ``checkpoints/agent_<iteration>.pt``, and the pointers ``latest`` and ``best``: one line naming a checkpoint.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Refer to an existing folder.
+
+        Args:
+            path: The folder.
+        """
+        self.path = pathlib.Path(path).resolve()
+
+    @property
+    def checkpoints(self) -> pathlib.Path:
+        """Folder of the checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def metrics_file(self) -> pathlib.Path:
+        """One JSON object per iteration."""
+        return self.path / "metrics.jsonl"
+
+    def manifest(self) -> dict[str, Any]:
+        """Content of ``run.json``.
+
+        Returns:
+            The description, or an empty dictionary if there is none that can be read.
+        """
+        try:
+            content = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    @classmethod
+    def create(
+        cls,
+        log_root: str | os.PathLike[str],
+        experiment: str,
+        manifest: dict[str, Any],
+        params: dict[str, str],
+    ) -> RunFolder:
+        """Make a new run folder; an existing one is never reused.
+
+        Args:
+            log_root: Folder of all experiments.
+            experiment: Name of the experiment, a folder below it.
+            manifest: What ``run.json`` shall say beyond version, library, time, command and packages.
+            params: YAML text by file name without ending: ``env`` and ``agent``.
+
+        Returns:
+            The new folder.
+
+        Raises:
+            InputError: If it cannot be written.
+        """
+        parent = pathlib.Path(log_root).resolve() / experiment
+        now = datetime.datetime.now(datetime.UTC)
+        stamp = now.astimezone().strftime("%Y-%m-%d_%H-%M-%S")
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            for attempt in range(1000):
+                path = parent / (f"{stamp}_{attempt}" if attempt else stamp)
+                with contextlib.suppress(FileExistsError):
+                    path.mkdir()
+                    break
+            (path / "params").mkdir()
+            (path / "checkpoints").mkdir()
+            for name, text in params.items():
+                write_atomically(path / "params" / f"{name}.yaml", text)
+            description = {
+                "version": MANIFEST_VERSION,
+                "library": LIBRARY,
+                "created_at": now.isoformat(),
+                "command": shlex.join([pathlib.Path(sys.executable).name, *sys.argv]),
+                "git": git_state(),
+                "packages": package_versions(),
+                **manifest,
+            }
+            write_atomically(path / MANIFEST, json.dumps(description, indent=2) + "\n")
+        except OSError as error:
+            raise InputError(_unwritable(parent, error)) from error
+        return cls(path)
+
+
+def check_writable(log_root: str | os.PathLike[str], experiment: str) -> None:
+    """Find out whether a run folder could be made, without making one.
+
+    Args:
+        log_root: Folder of all experiments.
+        experiment: Name of the experiment.
+
+    Raises:
+        InputError: If the nearest existing folder above is no folder or may not be written.
+    """
+    target = pathlib.Path(log_root).resolve() / experiment
+    existing = next(folder for folder in (target, *target.parents) if folder.exists())
+    if not existing.is_dir():
+        raise InputError(_unwritable(target, f"{existing} is not a folder"))
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(_unwritable(target, f"no permission to write in {existing}"))
+
+
+def find_runs(log_root: str | os.PathLike[str], experiment: str | None = None) -> list[RunFolder]:
+    """Runs that have at least one checkpoint, newest first.
+
+    Args:
+        log_root: Folder of all experiments.
+        experiment: Only this experiment's runs. All by default.
+
+    Returns:
+        The runs, by the time in their ``run.json``.
+    """
+    found = []
+    for run in _candidates(pathlib.Path(log_root), experiment):
+        manifest = run.manifest()
+        if manifest.get("library") == LIBRARY and any(run.checkpoints.glob("agent_*.pt")):
+            found.append((str(manifest.get("created_at", "")), str(run.path), run))
+    return [run for _, _, run in sorted(found, key=lambda item: item[:2], reverse=True)]
+
+
+def _candidates(log_root: pathlib.Path, experiment: str | None) -> Iterator[RunFolder]:
+    pattern = f"*/{MANIFEST}" if experiment is not None else f"*/*/{MANIFEST}"
+    folder = log_root / experiment if experiment is not None else log_root
+    for manifest in folder.glob(pattern):
+        yield RunFolder(manifest.parent)
+
+
+def experiment_name(task: str, agent_cfg: Any) -> str:
+    """Name of the experiment: ``agent.experiment.directory``, by default made from the task.
+
+    Args:
+        task: Task id, such as ``SAPG-Allegro-Reorient``.
+        agent_cfg: The agent's configuration.
+
+    Returns:
+        A folder name such as ``sapg_allegro_reorient``.
+    """
+    directory = getattr(getattr(agent_cfg, "experiment", None), "directory", "")
+    return directory or task.split(":")[-1].replace("-", "_").lower()
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that decide the result of a run.
+
+    Returns:
+        Version by package name; packages that are not installed are left out.
+    """
+    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
+    for name in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
+
+
+def git_state() -> dict[str, Any] | None:
+    """Commit of this package's checkout.
+
+    Returns:
+        ``commit`` and ``dirty`` (whether files differ from it), or None outside a checkout.
+    """
+    folder = pathlib.Path(__file__).parent
+
+    def git(*arguments: str) -> str | None:
+        try:
+            command = ["git", "-C", str(folder), *arguments]
+            result = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return result.stdout.strip()
+
+    # a checkout that merely contains the environment we are installed in is not ours
+    commit = git("rev-parse", "HEAD") if git("ls-files", "--error-unmatch", pathlib.Path(__file__).name) else None
+    return {"commit": commit, "dirty": bool(git("status", "--porcelain"))} if commit else None
+
+
+def _unwritable(folder: pathlib.Path, reason: object) -> str:
+    text = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)
+    return f"cannot write the log folder {folder}: {text}; choose another with --log_root FOLDER"

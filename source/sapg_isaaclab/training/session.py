@@ -1,0 +1,94 @@
+"""An environment and an agent, made in the order that seeding needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import torch
+
+from sapg_isaaclab.agents.build import build_agent
+from sapg_isaaclab.training.errors import InputError, one_line
+
+
+def make_env(task: str, env_cfg: Any, seed: int) -> Any:
+    """Make a seeded environment in skrl's wrapper.
+
+    Args:
+        task: Task id.
+        env_cfg: Complete configuration.
+        seed: Seed of the environment and of all generators.
+
+    Returns:
+        The wrapped environment.
+    """
+    from isaaclab_rl.skrl import SkrlVecEnvWrapper
+    from skrl.utils import set_seed
+
+    env_cfg.seed = seed
+    # the wrapper copies skrl's key when it is made and seeds torch with it at the first reset: without this, all seeds
+    # would give the same data
+    set_seed(seed)
+    return SkrlVecEnvWrapper(gym.make(task, cfg=env_cfg))
+
+
+def make_agent(env: Any, agent_cfg: Any, *, with_memory: bool = True) -> Any:
+    """Build an agent for an environment.
+
+    Args:
+        env: The wrapped environment.
+        agent_cfg: Options of the agent.
+        with_memory: False for an agent that only acts.
+
+    Returns:
+        The agent.
+
+    Raises:
+        InputError: If an option does not suit the environment.
+    """
+    try:
+        return build_agent(env, agent_cfg, with_memory=with_memory)
+    except ValueError as error:
+        raise InputError(one_line(error)) from error
+
+
+def load_into(load: Any, state: dict[str, Any], source: str) -> None:
+    """Load a saved state, answering a misfit in one line.
+
+    Args:
+        load: ``agent.load_policy``, ``trainer.restore`` or the like.
+        state: What to load.
+        source: What to call it in the message.
+
+    Raises:
+        InputError: If it does not fit.
+    """
+    try:
+        load(state)
+    except ValueError as error:
+        raise InputError(f"{source}: {one_line(error)}") from error
+
+
+def summary(env: Any, agent: Any, rows: dict[str, Any]) -> str:
+    """Sizes of a run, printed once at its start.
+
+    Args:
+        env: The wrapped environment.
+        agent: The agent.
+        rows: Further lines by name.
+
+    Returns:
+        A block of text.
+    """
+    layout, cfg = agent.layout, agent.cfg
+    batch = cfg.rollouts * env.num_envs
+    parameters = {id(p): p.numel() for model in agent.models.values() if model is not None for p in model.parameters()}
+    device = str(env.device)
+    name = torch.cuda.get_device_name(env.device) if device.startswith("cuda") else "CPU"
+    sizes = {
+        "device": f"{device} ({name})",
+        "environments": f"{env.num_envs} = {layout.num_blocks} blocks x {layout.block_size}",
+        "batch": f"{batch} rows = {cfg.rollouts} steps x {env.num_envs}, minibatch {batch // cfg.mini_batches}",
+        "parameters": f"{sum(parameters.values()):,}",
+    }
+    return "\n".join(f"  {key:<14}{value}" for key, value in {**rows, **sizes}.items())

@@ -1,0 +1,235 @@
+"""From a task id and overrides to checked configurations. Everything here happens before a simulator is launched."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import copy
+import dataclasses
+import difflib
+import importlib
+import importlib.util
+from typing import Any
+
+import gymnasium as gym
+
+from sapg_isaaclab.training.errors import InputError, one_line
+from sapg_isaaclab.training.overrides import apply_override, get_option
+
+AGENT_ENTRY_POINT = "sapg_cfg_entry_point"
+SELECTORS = ("physics", "renderer", "presets")
+
+
+def check_task(task: str | None) -> str:
+    """Find a task.
+
+    Args:
+        task: What the user typed; ``package:ID`` imports the package first.
+
+    Returns:
+        The task id.
+
+    Raises:
+        InputError: If it is missing, unknown, or has no configuration for SAPG.
+    """
+    ours = ", ".join(sapg_tasks())
+    if not task:
+        raise InputError(f"--task is missing; use one of {ours}")
+    package, _, name = task.rpartition(":")
+    if package:
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise InputError(f"--task {task}: package {package!r} cannot be imported ({one_line(error)})") from error
+    if name not in gym.registry:
+        importlib.import_module("isaaclab_tasks")  # registers the tasks of all installed packages
+    if name not in gym.registry:
+        lower = {known.lower(): known for known in sapg_tasks()}
+        near = [lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=2, cutoff=0.5)]
+        hint = f"did you mean {' or '.join(near)}?" if near else f"use one of {ours}"
+        raise InputError(f"--task {task} is unknown; {hint}")
+    if AGENT_ENTRY_POINT not in gym.spec(name).kwargs:
+        raise InputError(f"--task {task} has no configuration for SAPG ({AGENT_ENTRY_POINT}); use one of {ours}")
+    return name
+
+
+def sapg_tasks() -> list[str]:
+    """Registered tasks that SAPG can train on.
+
+    Returns:
+        Task ids in alphabetical order.
+    """
+    return sorted(name for name, spec in gym.registry.items() if AGENT_ENTRY_POINT in spec.kwargs)
+
+
+def resolve_configs(task: str, tokens: list[str]) -> tuple[Any, Any]:
+    """Configurations of a task with presets and overrides applied.
+
+    Args:
+        task: Task id.
+        tokens: ``physics=NAME``, ``presets=A,B``, ``env.X=VALUE``, ``agent.X=VALUE``.
+
+    Returns:
+        Configurations of environment and agent.
+
+    Raises:
+        InputError: If a preset or an option does not exist, or a value is not allowed.
+    """
+    from isaaclab_tasks.utils import resolve_task_config
+    from isaaclab_tasks.utils.hydra import collect_presets
+    from isaaclab_tasks.utils.parse_cfg import load_cfg_from_registry
+
+    repeated = [token.split("=", 1)[0] for token in tokens]
+    for name in repeated:
+        if repeated.count(name) > 1:
+            raise InputError(f"{name} is given more than once; keep one")
+    declared = {
+        path: fields
+        for section, key in (("env", "env_cfg_entry_point"), ("agent", AGENT_ENTRY_POINT))
+        for path, fields in collect_presets(load_cfg_from_registry(task, key), section).items()
+    }
+    _check_selectors(task, [token for token in tokens if token.split("=", 1)[0] in SELECTORS], declared)
+    # a path that names a preset group, such as env.sim.physics=newton_mjwarp, is a choice and not a value
+    choices = [token for token in tokens if _is_choice(token, declared)]
+    try:
+        env_cfg, agent_cfg = resolve_task_config(task, AGENT_ENTRY_POINT, overrides=choices)
+    except ValueError as error:
+        raise InputError(one_line(error)) from error
+    # presets hand out objects that belong to a class: changing them would change the next run in this process
+    configs = {"env": copy.deepcopy(env_cfg), "agent": copy.deepcopy(agent_cfg)}
+    for token in tokens:
+        if token not in choices:
+            apply_override(configs, token)
+    return configs["env"], configs["agent"]
+
+
+def _is_choice(token: str, declared: dict[str, Any]) -> bool:
+    path, value = token.split("=", 1)
+    return path in SELECTORS or (path in declared and value in declared[path])
+
+
+def _check_selectors(task: str, tokens: list[str], declared: dict[str, dict[str, Any]]) -> None:
+    from isaaclab_tasks.utils.preset_target import PresetTarget
+
+    typed = {target.value: target for target in PresetTarget if target.base_classes}
+    for token in tokens:
+        selector, names = token.split("=", 1)
+        fields = [(name, value) for group in declared.values() for name, value in group.items() if name != "default"]
+        if selector in typed:
+            known = sorted({name for name, value in fields if typed[selector].matches(value)})
+        else:
+            known = sorted({name for name, _ in fields})
+        for name in (part.strip() for part in names.split(",")):
+            if name not in known:
+                allowed = f"use one of {', '.join(known)}" if known else "the task has none to choose from"
+                raise InputError(f"{selector}={name} is unknown for {task}; {allowed}")
+
+
+def check_launch(env_cfg: Any, args: argparse.Namespace) -> None:
+    """Check that the simulator can be started here with this configuration.
+
+    Args:
+        env_cfg: Resolved configuration of the environment; ``sim.device`` is what will be used.
+        args: Parsed arguments.
+
+    Raises:
+        InputError: If the device does not exist, Isaac Sim is needed but not installed, or the launcher refuses.
+    """
+    import torch
+    from isaaclab.app import validate_launch
+    from isaaclab.utils import validate
+
+    kind, _, index = str(env_cfg.sim.device).partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
+        raise InputError(f"--device {env_cfg.sim.device} is unknown; use cpu or cuda:0")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count()
+        raise InputError(
+            f"--device {env_cfg.sim.device} does not exist here: torch sees {found} CUDA device(s);"
+            f" use {f'cuda:0 to cuda:{found - 1} or ' if found else ''}cpu"
+        )
+    try:
+        validate(env_cfg)
+        _, kit_sources = validate_launch(env_cfg, {**vars(args), "device": env_cfg.sim.device})
+    except (ValueError, TypeError) as error:
+        raise InputError(one_line(error)) from error
+    if kit_sources and importlib.util.find_spec("isaacsim") is None:
+        raise InputError(
+            "this needs Isaac Sim, which is not installed here; use physics=ovphysx or physics=newton_mjwarp"
+            " and no --viz kit"
+        )
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """An agent's configuration as a dictionary of plain values, for files.
+
+    Args:
+        config: Dataclass.
+
+    Returns:
+        Numbers, text, None, lists and dictionaries.
+    """
+
+    def convert(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {str(key): convert(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [convert(item) for item in value]
+        return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+    return convert(dataclasses.asdict(config))
+
+
+def refuse_contradictions(args: argparse.Namespace, tokens: list[str]) -> None:
+    """Refuse an option that is given as a flag and as an override with another value.
+
+    Args:
+        args: Parsed arguments.
+        tokens: Overrides.
+
+    Raises:
+        InputError: If there is such an option.
+    """
+    given = dict(token.split("=", 1) for token in tokens)
+    pairs = (
+        ("num_envs", "env.scene.num_envs"),
+        ("seed", "agent.seed"),
+        ("seed", "env.seed"),
+        ("device", "env.sim.device"),
+    )
+    for flag, path in pairs:
+        value = getattr(args, flag, None)
+        if value is not None and path in given and str(value) != given[path]:
+            raise InputError(f"--{flag} {value} and {path}={given[path]} contradict each other; drop one of them")
+    if getattr(args, "algorithm", None) == "ppo" and given.get("agent.num_blocks", "1") != "1":
+        raise InputError(
+            f"--algorithm ppo has one policy, but agent.num_blocks={given['agent.num_blocks']}; drop one of them"
+        )
+
+
+def check_resume(args: argparse.Namespace, tokens: list[str], saved: dict[str, Any]) -> None:
+    """A resumed run goes on with its own configuration: refuse options that ask for another.
+
+    Args:
+        args: Parsed arguments.
+        tokens: Overrides.
+        saved: The checkpoint.
+
+    Raises:
+        InputError: If an option differs from the run's.
+    """
+    way_out = "drop it, or start a new run from these weights with --init_from"
+    for flag in ("task", "algorithm", "num_envs", "seed"):
+        value = getattr(args, flag)
+        if value is not None and value != saved[flag]:
+            raise InputError(f"--{flag} {value} differs from the run to resume, which has {saved[flag]}; {way_out}")
+    for token in tokens:
+        path, value = token.split("=", 1)
+        if token in saved["overrides"]:
+            continue
+        now = "another"
+        if path.startswith("agent."):
+            with contextlib.suppress(KeyError):
+                now = str(get_option(saved["agent_cfg"], path.removeprefix("agent.")))
+        if now != value:
+            raise InputError(f"{token} differs from the run to resume, which has {now}; {way_out}")

@@ -1,0 +1,290 @@
+"""The training loop: collect, update, log, checkpoint; from a start iteration to a total."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from typing import Any
+
+import torch
+
+from sapg_isaaclab.training import checkpoint, metrics
+from sapg_isaaclab.training.episodes import EpisodeTracker
+from sapg_isaaclab.training.errors import TrainingError
+from sapg_isaaclab.training.progress import Progress
+from sapg_isaaclab.training.run_folder import RunFolder, package_versions
+from sapg_isaaclab.training.signals import StopFlag
+
+
+@dataclasses.dataclass(kw_only=True)
+class TrainerCfg:
+    """Options of the training loop."""
+
+    max_iterations: int
+    """Total number of iterations of the run, counted from its very beginning, also after a resume."""
+
+    checkpoint_interval: int = 50
+    """Iterations between two checkpoints."""
+
+    checkpoint_minutes: float = 15.0
+    """Longest time without a checkpoint [min]."""
+
+    keep_checkpoints: int = 5
+    """Number of newest checkpoints that are kept, beside the best; 0 keeps all."""
+
+    logger: str = "tensorboard"
+    """``tensorboard``, or ``wandb`` for Weights & Biases in addition."""
+
+
+class Trainer:
+    """Drives an agent through an environment as skrl's sequential trainer does, and keeps the run on disk.
+
+    One iteration is T = ``agent.cfg.rollouts`` steps of all environments and one update.
+    """
+
+    def __init__(
+        self, env: Any, agent: Any, run: RunFolder, cfg: TrainerCfg, description: dict[str, Any] | None = None
+    ) -> None:
+        """Prepare training; nothing runs yet.
+
+        Args:
+            env: Environment as skrl's wrapper presents it.
+            agent: Agent made by ``build_agent``.
+            run: The run folder.
+            cfg: Options of the loop.
+            description: What a checkpoint shall say about the run: ``task``, ``algorithm``, ``agent_cfg`` and so on.
+        """
+        self.env, self.agent, self.run, self.cfg = env, agent, run, cfg
+        self.description = {"task": "", "agent_cfg": {}, **(description or {})}
+        self.rollouts = agent.cfg.rollouts
+        agent.init(trainer_cfg=None)
+        self.iteration, self.env_steps, self.wall_time_s = 0, 0, 0.0
+        self.best: dict[str, Any] | None = None
+        self.wandb_id: str | None = None
+        self.episodes = EpisodeTracker(agent.layout, self.rollouts, env.device)
+        self._observations: torch.Tensor | None = None
+        self._not_finite = torch.zeros(3, dtype=torch.bool, device=env.device)
+        self._env_log: dict[tuple[str, ...], list[Any]] = {}
+
+    # -- start and resume ----------------------------------------------------------------------------------------------
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on exactly where a checkpoint was written.
+
+        An environment that can restore its whole state goes on in the middle of its episodes. Another one is reset,
+        and only its curriculum and counters are restored.
+
+        Args:
+            state: What :func:`sapg_isaaclab.training.checkpoint.load` returned.
+
+        Raises:
+            ValueError: If the agent is of another size.
+        """
+        self.agent.load_state_dict(state["agent"])
+        self.iteration, self.env_steps = state["iteration"], state["env_steps"]
+        self.wall_time_s, self.best, self.wandb_id = state["wall_time_s"], state["best"], state["wandb_id"]
+        self.episodes.load_state_dict(state["episodes"])
+        self._observations, _ = self.env.reset()
+        restored = None
+        if state["env"] is not None and hasattr(self.env.unwrapped, "load_state_dict"):
+            restored = self.env.unwrapped.load_state_dict(state["env"])
+        if restored is not None:
+            self._observations = restored
+        else:
+            self.episodes.restart()
+        # last, because resetting and loading may draw random numbers
+        checkpoint.set_rng_state(state["rng"])
+
+    def train(self) -> str | None:
+        """Train up to ``max_iterations`` or until a stop is asked for, and leave a checkpoint.
+
+        Returns:
+            What asked for the stop (a signal's name), or None if all iterations are done.
+
+        Raises:
+            TrainingError: If the environment or the agent gives numbers that are not finite, or the disk is full. The
+                last checkpoint stays valid.
+        """
+        self.agent.enable_training_mode(True)
+        if self._observations is None:
+            self._observations, _ = self.env.reset()
+        states = self.env.state()
+        writer = metrics.MetricsWriter(
+            self.run,
+            logger=self.cfg.logger,
+            start_env_steps=self.env_steps,
+            wandb_id=self.wandb_id,
+            config=self.description,
+        )
+        self.wandb_id = writer.wandb_id
+        # a run that is stopped at once leaves a checkpoint too
+        last_saved, last_saved_s = self.iteration or None, time.monotonic()
+        progress = Progress(self.iteration, self.cfg.max_iterations, self.agent.layout.num_blocks)
+        try:
+            with StopFlag() as stop, progress:
+                while self.iteration < self.cfg.max_iterations and not stop.requested:
+                    states, row = self._iterate(states)
+                    writer.write(self.iteration, self.env_steps, row)
+                    progress.update(self.iteration, self.env_steps, row)
+                    minutes = (time.monotonic() - last_saved_s) / 60.0
+                    if self.iteration % self.cfg.checkpoint_interval == 0 or minutes >= self.cfg.checkpoint_minutes:
+                        self.save()
+                        last_saved, last_saved_s = self.iteration, time.monotonic()
+                if self.iteration != last_saved:
+                    self.save()
+                return stop.signal_name if self.iteration < self.cfg.max_iterations else None
+        finally:
+            writer.close()
+
+    # -- one iteration -------------------------------------------------------------------------------------------------
+
+    def _iterate(self, states: torch.Tensor | None) -> tuple[torch.Tensor | None, dict[str, float]]:
+        began = time.monotonic()
+        timesteps = self.cfg.max_iterations * self.rollouts
+        for index in range(self.rollouts):
+            timestep = self.iteration * self.rollouts + index
+            self.agent.pre_interaction(timestep=timestep, timesteps=timesteps)
+            states = self._step(states, index, timestep, timesteps)
+            if index == self.rollouts - 1:
+                self._check_environment()
+                collected = time.monotonic()
+            self.agent.post_interaction(timestep=timestep, timesteps=timesteps)
+        self.iteration += 1
+        self.env_steps += self.rollouts * self.env.num_envs
+        self.episodes.finish_iteration()
+        row = self._env_metrics() | self.episodes.metrics() | self.agent.metrics
+        self._check_agent(self.agent.metrics)
+        duration = time.monotonic() - began
+        self.wall_time_s += duration
+        row["Perf/env_steps_per_s"] = self.rollouts * self.env.num_envs / duration
+        row["Perf/collect_s"], row["Perf/update_s"] = collected - began, began + duration - collected
+        row["Perf/wall_time_s"] = self.wall_time_s
+        return states, row
+
+    def _step(self, states: torch.Tensor | None, index: int, timestep: int, timesteps: int) -> torch.Tensor | None:
+        observations = self._observations
+        with torch.no_grad():
+            actions, _ = self.agent.act(observations, states, timestep=timestep, timesteps=timesteps)
+            next_observations, rewards, terminated, truncated, infos = self.env.step(actions)
+            next_states = self.env.state()
+            self.agent.record_transition(
+                observations=observations,
+                states=states,
+                actions=actions,
+                rewards=rewards,
+                next_observations=next_observations,
+                next_states=next_states,
+                terminated=terminated,
+                truncated=truncated,
+                infos=infos,
+                timestep=timestep,
+                timesteps=timesteps,
+            )
+            done = (terminated | truncated).view(-1)
+            self.episodes.step(index, rewards.view(-1), done, infos.get("successes"))
+            self._watch(0, rewards)
+            self._watch(1, next_observations)
+            if next_states is not None:
+                self._watch(2, next_states)
+            self._collect_log(infos.get("log"))
+        self._observations = next_observations
+        return next_states
+
+    def _watch(self, slot: int, values: torch.Tensor) -> None:
+        # accumulated on the device: asking after every step would make the host wait for it
+        self._not_finite[slot] |= ~torch.isfinite(values).all()
+
+    def _check_environment(self) -> None:
+        flags = self._not_finite.tolist()
+        names = [name for name, bad in zip(("reward", "observation", "state for the critic"), flags) if bad]
+        if names:
+            raise TrainingError(
+                f"the environment returned a {' and a '.join(names)} that is not finite (NaN or infinite) in iteration"
+                f" {self.iteration + 1}; training stopped before learning from it, the last checkpoint is intact"
+            )
+
+    def _check_agent(self, values: dict[str, float]) -> None:
+        bad = [tag for tag, value in values.items() if tag.startswith("Loss/") and not math.isfinite(value)]
+        if bad:
+            raise TrainingError(
+                f"{bad[0]} is not finite after iteration {self.iteration}; training diverged, the last checkpoint is"
+                " intact. Try a smaller agent.learning_rate"
+            )
+
+    def _collect_log(self, log: dict[str, Any] | None) -> None:
+        scalars = {tag: value for tag, value in (log or {}).items() if getattr(value, "numel", lambda: 0)() == 1}
+        if scalars:
+            values = torch.stack([value.detach().reshape(()).float() for value in scalars.values()])
+            total = self._env_log.setdefault(tuple(scalars), [torch.zeros_like(values), 0])
+            total[0] += values
+            total[1] += 1
+
+    def _env_metrics(self) -> dict[str, float]:
+        row: dict[str, float] = {}
+        for tags, (total, count) in self._env_log.items():
+            row.update(zip((tag if "/" in tag else f"Env/{tag}" for tag in tags), (total / count).tolist()))
+        self._env_log = {}
+        if self.episodes.has_successes:
+            # ours run over the same episodes and more of them; two meanings under one tag would confuse
+            row = {tag: value for tag, value in row.items() if not tag.startswith(("Leader/", "Block_"))}
+        return row
+
+    # -- checkpoint ----------------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write a checkpoint, let ``latest`` and, if it is, ``best`` name it, and delete old ones.
+
+        Raises:
+            TrainingError: If it cannot be written.
+        """
+        is_best = self._is_best()
+        path = self.run.checkpoints / f"agent_{self.iteration}.pt"
+        checkpoint.save(path, self.state_dict())
+        try:
+            checkpoint.point(self.run, "latest", path)
+            if is_best:
+                checkpoint.point(self.run, "best", path)
+            checkpoint.prune(self.run, self.cfg.keep_checkpoints)
+        except OSError as error:
+            raise TrainingError(f"cannot write in {self.run.path}: {error}; checkpoint {path} is intact") from error
+
+    def _is_best(self) -> bool:
+        leader = self.agent.layout.leader
+        # until about every environment has finished an episode, the mean favours short episodes
+        if self.episodes.finished[leader] < self.agent.layout.block_size:
+            return False
+        means = self.episodes.mean(leader)
+        score = (means.get("successes", 0.0), means["return"])
+        if self.best is not None and score <= (self.best["successes"], self.best["return"]):
+            return False
+        self.best = {"successes": score[0], "return": score[1], "iteration": self.iteration}
+        return True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resume needs.
+
+        Returns:
+            Tensors and plain values.
+        """
+        layout = self.agent.layout
+        unwrapped = self.env.unwrapped
+        return {
+            **self.description,
+            "iteration": self.iteration,
+            "env_steps": self.env_steps,
+            "wall_time_s": self.wall_time_s,
+            "blocks": {
+                "num_blocks": layout.num_blocks,
+                "leader": layout.leader,
+                "block_size": layout.block_size,
+                "ids": list(range(layout.num_blocks)),
+            },
+            "agent": self.agent.state_dict(),
+            "env": unwrapped.state_dict() if hasattr(unwrapped, "state_dict") else None,
+            "episodes": self.episodes.state_dict(),
+            "rng": checkpoint.rng_state(),
+            "best": self.best,
+            "wandb_id": self.wandb_id,
+            "versions": package_versions(),
+        }
