@@ -164,7 +164,7 @@ EOF
 # Shows of pip's output what takes long.
 progress() {
     awk '/(Downloading|Using cached) .*\([0-9.]+ (MB|GB)\)/ {
-             size = substr($(NF - 1), 2); if ($NF ~ /GB/) size *= 1000
+             size = substr($(NF - 1), 2) * ($NF ~ /GB/ ? 1000 : 1)
              if (size >= 150) { sub(/-.*/, "", $(NF - 2)); printf "  %s (%d MB)\n", $(NF - 2), size; fflush() }
          }
          /^Installing collected packages/ { printf "  unpacking %d packages\n", NF - 3; fflush() }' >&2
@@ -205,8 +205,8 @@ install() {
         is_python312 "$python" || keep=0
         [[ $keep == 1 ]] || find_python
         check_system
-        if [[ -f $stamp && $keep == 1 ]]; then
-            say "pyproject.toml has changed: updating .venv"
+        if [[ $keep == 1 && -d $venv/lib/python3.12/site-packages/torch ]]; then
+            say "bringing .venv up to date with pyproject.toml"
         else
             say "installing Isaac Lab, PhysX and torch into .venv: about 9 GB and 5 to 10 minutes, once"
         fi
