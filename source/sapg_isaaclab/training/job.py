@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import random
 from typing import Any
 
 import yaml
@@ -99,7 +98,8 @@ def _new(args: argparse.Namespace, tokens: list[str]) -> Job:
     algorithm = args.algorithm or "sapg"
     if algorithm == "ppo":
         agent_cfg.num_blocks = 1
-    agent_cfg.seed = _drawn(args.seed) if args.seed is not None else agent_cfg.seed
+    agent_cfg.seed = task_config.check_seed(args.seed if args.seed is not None else agent_cfg.seed)
+    env_cfg.seed = agent_cfg.seed
     chosen = args.num_envs is not None or any(token.startswith("env.scene.num_envs=") for token in tokens)
     _complete(env_cfg, agent_cfg, args.num_envs, args.device)
     if not chosen and agent_cfg.num_blocks > 0:
@@ -227,18 +227,14 @@ def _complete(env_cfg: Any, agent_cfg: Any, num_envs: int | None, device: str | 
     agent_cfg.experiment.wandb = False
 
 
-def _drawn(seed: int) -> int:
-    return random.SystemRandom().randrange(2**31) if seed == -1 else seed
-
-
 def _check_numbers(args: argparse.Namespace) -> None:
     lowest = {"max_iterations": 1, "checkpoint_interval": 1, "checkpoint_minutes": 0.01, "keep_checkpoints": 0}
     for name, low in lowest.items():
         value = getattr(args, name)
         if value is not None and not value >= low:
             raise InputError(f"--{name} {value} is not allowed; it must be at least {low}")
-    if args.seed is not None and not -1 <= args.seed < 2**32:
-        raise InputError(f"--seed {args.seed} is not allowed; use 0 to {2**32 - 1}, or -1 for a random one")
+    if args.seed is not None:
+        task_config.check_seed(args.seed)
 
 
 def _trainer_cfg(args: argparse.Namespace, saved: dict[str, Any]) -> TrainerCfg:

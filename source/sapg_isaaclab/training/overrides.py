@@ -100,10 +100,9 @@ def _child(owner: Any, name: str, parent: str, root: Any) -> Any:
     children = _children(owner)
     if name in children:
         return children[name]
-    near = [f"{parent}.{match}" for match in difflib.get_close_matches(name, children, n=2, cutoff=0.6)]
-    if not near:  # perhaps the right name at the wrong depth
-        section = parent.split(".")[0]
-        near = [path for path in _leaves(root, section) if path.rsplit(".", 1)[-1] == name][:3]
+    # first the right name at the wrong depth, then a misspelt one
+    near = [path for path in _leaves(root, parent.split(".")[0]) if path.rsplit(".", 1)[-1] == name][:2]
+    near += [f"{parent}.{match}" for match in difflib.get_close_matches(name, children, n=2, cutoff=0.6)]
     if not children:
         raise InputError(f"{parent} is a single value and has no option {name!r}; set {parent}=VALUE")
     hint = f"did you mean {' or '.join(near)}?" if near else f"it has {_listing(children)}"

@@ -9,6 +9,7 @@ import dataclasses
 import difflib
 import importlib
 import importlib.util
+import random
 from typing import Any
 
 import gymnasium as gym
@@ -53,13 +54,56 @@ def check_task(task: str | None) -> str:
     return name
 
 
-def sapg_tasks() -> list[str]:
+def sapg_tasks(keyword: str = "") -> list[str]:
     """Registered tasks that SAPG can train on.
+
+    Args:
+        keyword: Only those whose id contains it, in upper or lower case.
 
     Returns:
         Task ids in alphabetical order.
     """
-    return sorted(name for name, spec in gym.registry.items() if AGENT_ENTRY_POINT in spec.kwargs)
+    names = sorted(name for name, spec in gym.registry.items() if AGENT_ENTRY_POINT in spec.kwargs)
+    return [name for name in names if keyword.lower() in name.lower()]
+
+
+def describe_task(task: str) -> tuple[str, str, str, str, str]:
+    """A task in a table.
+
+    Args:
+        task: Task id.
+
+    Returns:
+        Id, default number of environments, steps of an episode, physics engines, presets of environment and agent.
+    """
+    from isaaclab_tasks.utils.preset_target import PresetTarget
+
+    env_cfg, _ = resolve_configs(task, [])
+    declared = declared_presets(task)
+    named = [(name, value) for group in declared.values() for name, value in group.items() if name != "default"]
+    physics = {name for name, value in named if PresetTarget.PHYSICS.matches(value)}
+    others = {name for name, value in named} - physics
+    steps = round(env_cfg.episode_length_s / (env_cfg.sim.dt * env_cfg.decimation))
+    return task, str(env_cfg.scene.num_envs), str(steps), "|".join(sorted(physics)), ",".join(sorted(others))
+
+
+def declared_presets(task: str) -> dict[str, dict[str, Any]]:
+    """Every preset group of a task.
+
+    Args:
+        task: Task id.
+
+    Returns:
+        Choices by name, by path of the group (``env.sim.physics``, ``agent``).
+    """
+    from isaaclab_tasks.utils.hydra import collect_presets
+    from isaaclab_tasks.utils.parse_cfg import load_cfg_from_registry
+
+    return {
+        path: fields
+        for section, key in (("env", "env_cfg_entry_point"), ("agent", AGENT_ENTRY_POINT))
+        for path, fields in collect_presets(load_cfg_from_registry(task, key), section).items()
+    }
 
 
 def resolve_configs(task: str, tokens: list[str]) -> tuple[Any, Any]:
@@ -76,18 +120,12 @@ def resolve_configs(task: str, tokens: list[str]) -> tuple[Any, Any]:
         InputError: If a preset or an option does not exist, or a value is not allowed.
     """
     from isaaclab_tasks.utils import resolve_task_config
-    from isaaclab_tasks.utils.hydra import collect_presets
-    from isaaclab_tasks.utils.parse_cfg import load_cfg_from_registry
 
     repeated = [token.split("=", 1)[0] for token in tokens]
     for name in repeated:
         if repeated.count(name) > 1:
             raise InputError(f"{name} is given more than once; keep one")
-    declared = {
-        path: fields
-        for section, key in (("env", "env_cfg_entry_point"), ("agent", AGENT_ENTRY_POINT))
-        for path, fields in collect_presets(load_cfg_from_registry(task, key), section).items()
-    }
+    declared = declared_presets(task)
     _check_selectors(task, [token for token in tokens if token.split("=", 1)[0] in SELECTORS], declared)
     # a path that names a preset group, such as env.sim.physics=newton_mjwarp, is a choice and not a value
     choices = [token for token in tokens if _is_choice(token, declared)]
@@ -160,6 +198,23 @@ def check_launch(env_cfg: Any, args: argparse.Namespace) -> None:
         )
 
 
+def check_seed(seed: int) -> int:
+    """Check a seed.
+
+    Args:
+        seed: What was asked for; -1 draws one.
+
+    Returns:
+        The seed, at least 0.
+
+    Raises:
+        InputError: If the generators do not accept it.
+    """
+    if not -1 <= seed < 2**32:
+        raise InputError(f"--seed {seed} is not allowed; use 0 to {2**32 - 1}, or -1 for a random one")
+    return random.SystemRandom().randrange(2**31) if seed == -1 else seed
+
+
 def plain(config: Any) -> dict[str, Any]:
     """An agent's configuration as a dictionary of plain values, for files.
 
@@ -194,13 +249,15 @@ def refuse_contradictions(args: argparse.Namespace, tokens: list[str]) -> None:
     pairs = (
         ("num_envs", "env.scene.num_envs"),
         ("seed", "agent.seed"),
-        ("seed", "env.seed"),
         ("device", "env.sim.device"),
     )
     for flag, path in pairs:
         value = getattr(args, flag, None)
         if value is not None and path in given and str(value) != given[path]:
             raise InputError(f"--{flag} {value} and {path}={given[path]} contradict each other; drop one of them")
+    for path, way in (("env.seed", "--seed"), ("env.num_blocks", "agent.num_blocks")):
+        if path in given:
+            raise InputError(f"{path} follows from {way}; use {way}")
     if getattr(args, "algorithm", None) == "ppo" and given.get("agent.num_blocks", "1") != "1":
         raise InputError(
             f"--algorithm ppo has one policy, but agent.num_blocks={given['agent.num_blocks']}; drop one of them"

@@ -1,0 +1,104 @@
+"""The result of an evaluation, as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+from typing import Any
+
+from sapg_isaaclab.training.errors import InputError
+from sapg_isaaclab.training.replay import Episodes, Replay, statistics
+from sapg_isaaclab.training.run_folder import git_state, package_versions, write_atomically
+
+
+def evaluation(job: Replay, episodes: Episodes, num_envs: int) -> dict[str, Any]:
+    """Figures of an evaluation and what is needed to repeat it.
+
+    Args:
+        job: What was run.
+        episodes: What came of it.
+        num_envs: Number of environments.
+
+    Returns:
+        Plain values. ``return``, ``length`` [steps] and ``successes`` hold statistics, ``episodes`` every single one.
+    """
+    figures = {"return": episodes.returns, "length": episodes.lengths, "successes": episodes.successes}
+    return {
+        "task": job.task,
+        "checkpoint": str(job.path) if job.path else None,
+        "iteration": job.saved["iteration"] if job.saved else 0,
+        "env_steps": job.saved["env_steps"] if job.saved else 0,
+        "algorithm": job.saved["algorithm"] if job.saved else None,
+        "block": job.block,
+        "actions": job.mode,
+        "num_envs": num_envs,
+        "num_episodes": len(episodes.returns),
+        "seed": job.seed,
+        "device": job.env_cfg.sim.device,
+        "physics": type(job.env_cfg.sim.physics).__name__.removesuffix("Cfg"),
+        **{name: statistics(values) for name, values in figures.items() if values},
+        "episodes": {name: values for name, values in figures.items() if values},
+        "packages": package_versions(),
+        "git": git_state(),
+    }
+
+
+def text(result: dict[str, Any]) -> str:
+    """An evaluation in a few lines.
+
+    Args:
+        result: What :func:`evaluation` returned.
+
+    Returns:
+        Text for the terminal.
+    """
+    source = result["checkpoint"] or "untrained policy"
+    whose = "leader" if result["block"] == 0 else f"block {result['block']}"
+    lines = [
+        f"{result['task']}: {source} (iteration {result['iteration']}, {result['env_steps']:,} env-steps)",
+        f"{whose}, {result['actions']} actions, {result['num_episodes']} episodes, seed {result['seed']}",
+    ]
+    for name in ("return", "successes", "length"):
+        if name in result:
+            figure = result[name]
+            lines.append(
+                f"  {name:<10}{figure['mean']:>10.3f} +- {figure['standard_error']:.3f} (standard error)"
+                f"   from {figure['min']:.3f} to {figure['max']:.3f}"
+            )
+    return "\n".join(lines)
+
+
+def check_new_file(path: pathlib.Path, option: str) -> None:
+    """Make sure that a file can be written and that nothing is overwritten.
+
+    Args:
+        path: The file.
+        option: Command-line option that named it.
+
+    Raises:
+        InputError: If it exists or its folder cannot be written.
+    """
+    if path.exists():
+        raise InputError(f"{option} {path} exists and is not overwritten; choose another name or remove it")
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        raise InputError(f"{option} {path}: there is no folder {folder}; create it first")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{option} {path}: no permission to write in {folder}")
+
+
+def write_json(path: pathlib.Path, result: dict[str, Any]) -> None:
+    """Write an evaluation as JSON.
+
+    Args:
+        path: The file.
+        result: What :func:`evaluation` returned.
+
+    Raises:
+        InputError: If it cannot be written.
+    """
+    try:
+        write_atomically(path, json.dumps(result, indent=2) + "\n")
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
