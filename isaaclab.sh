@@ -157,17 +157,22 @@ EOF
     ?*) need_packages "PhysX needs $missing" libgl1 libopengl0 libegl1 libx11-6 libgomp1 ;;
     esac
     [[ ! -d $venv/lib/python3.12/site-packages/torch ]] || return 0
-    free=$(df -Pk "$root" | awk 'END { print int($4 / 1e6) }')
+    free=$(($(df -k --output=avail "$root" | tail -n 1) / 1000000))
     ((free >= 14)) || die "the installation needs 14 GB of disk while it runs; $root has $free GB free."
 }
 
-# Shows of pip's output what takes long.
+# Shows of pip's output what takes long. (Not in awk: some read a pipe only in blocks, minutes late.)
 progress() {
-    awk '/(Downloading|Using cached) .*\([0-9.]+ (MB|GB)\)/ {
-             size = substr($(NF - 1), 2) * ($NF ~ /GB/ ? 1000 : 1)
-             if (size >= 150) { sub(/-.*/, "", $(NF - 2)); printf "  %s (%d MB)\n", $(NF - 2), size; fflush() }
-         }
-         /^Installing collected packages/ { printf "  unpacking %d packages\n", NF - 3; fflush() }' >&2
+    local line
+    while IFS= read -r line; do
+        if [[ $line =~ (Downloading|Using\ cached)\ (.*/)?([A-Za-z0-9_.]+)-[^/]*\ \(([0-9]+)[0-9.]*\ ([MG])B ]]; then
+            if [[ ${BASH_REMATCH[5]} == G ]] || ((BASH_REMATCH[4] >= 150)); then
+                printf '  %s (%s %sB)\n' "${BASH_REMATCH[@]:3:3}" >&2
+            fi
+        elif [[ $line == "Installing collected packages:"* ]]; then
+            echo "  unpacking" >&2
+        fi
+    done
 }
 
 pip_install() {

@@ -11,7 +11,6 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOOLS = [
-    "awk",
     "bash",
     "cat",
     "cp",
@@ -38,6 +37,10 @@ case "$1 ${2:-}" in
 "-m venv") mkdir -p "$4/bin" && cp "$0" "$4/bin/python" ;;
 "-m pip")
     sleep "${PIP_SECONDS:-0}"
+    echo "  Downloading torch-2.11.0-cp312-cp312-manylinux_2_28_x86_64.whl (530.6 MB)"
+    echo "  Using cached https://host/files/nvidia_cublas-13.1-py3-none-any.whl (1.2 GB)"
+    echo "  Downloading rich-15.0.0-py3-none-any.whl (310.1 kB)"
+    echo "Installing collected packages: torch, rich"
     [[ -z ${PIP_FAILS:-} ]] || { echo "ERROR: no matching distribution"; exit 1; }
     ;;
 "- ") cat >/dev/null; echo "${MISSING:-}" ;;
@@ -76,7 +79,7 @@ class Checkout:
         for tool in TOOLS:
             (self.bin / tool).symlink_to(shutil.which(tool))
         executable(self.bin / "id", "#!/usr/bin/env bash\necho 1000\n")
-        executable(self.bin / "df", "#!/usr/bin/env bash\necho '/dev/sda 1 1 100000000 1% /'\n")
+        executable(self.bin / "df", "#!/usr/bin/env bash\necho 100000000\n")
 
     def environment(self, **variables):
         env = {"PATH": str(self.bin), "HOME": str(self.home), "CALLS": str(self.calls)}
@@ -167,7 +170,7 @@ def test_missing_libraries_are_installed_for_root(checkout):
 def test_old_systems_and_full_disks_are_named(checkout):
     fake_python(checkout.bin / "python3.12")
     assert "glibc 2.35" in one_line(checkout.run("-p", "hello.py", MISSING="glibc 2.35 or newer"))
-    executable(checkout.bin / "df", "#!/usr/bin/env bash\necho '/dev/sda 1 1 5000000 1% /'\n")
+    executable(checkout.bin / "df", "#!/usr/bin/env bash\necho 5000000\n")
     assert "has 5 GB free" in one_line(checkout.run("-p", "hello.py"))
 
 
@@ -178,6 +181,7 @@ def test_second_start_installs_nothing(checkout):
     fake_python(checkout.bin / "python3.12")
     first = checkout.run("-p", "hello.py")
     assert first.returncode == 0 and "once" in first.err
+    assert first.err.splitlines()[1:4] == ["  torch (530 MB)", "  nvidia_cublas (1 GB)", "  unpacking"]
     calls = checkout.calls.read_text()
     assert checkout.count("-m pip") == 1
     second = checkout.run("-p", "hello.py")
