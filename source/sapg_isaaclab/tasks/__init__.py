@@ -19,7 +19,6 @@ def _register(task_id: str, *, family: str, env: str, robot: str, task: str) -> 
         entry_point=f"{package}.env:{env}",
         disable_env_checker=True,
         kwargs={
-            "task_id": task_id,
             "env_cfg_entry_point": f"{package}.env_cfg:{robot}{task}EnvCfg",
             "sapg_cfg_entry_point": f"{package}.agents.{robot.lower()}:{robot}{task}SapgCfg",
             "skrl_cfg_entry_point": f"{package}:agents/skrl_ppo_cfg.yaml",

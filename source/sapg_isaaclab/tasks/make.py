@@ -61,6 +61,40 @@ def resolve_env_cfg(
     return cfg
 
 
+def check_registration_kwargs(kwargs: dict[str, object]) -> None:
+    """Refuse arguments of ``gym.make`` that neither the environment nor a registration knows.
+
+    Args:
+        kwargs: Arguments left over.
+
+    Raises:
+        ValueError: If there are any.
+    """
+    unknown = [name for name in kwargs if not name.endswith("_entry_point") and name != "default_agent"]
+    if unknown:
+        raise ValueError(f"gym.make does not know {', '.join(unknown)}; use cfg, num_envs, device, seed or physics")
+
+
+def check_num_blocks(num_envs: int, num_blocks: int) -> None:
+    """Check that the environments split into equal blocks.
+
+    Args:
+        num_envs: Environments in this process.
+        num_blocks: Number of blocks.
+
+    Raises:
+        ValueError: If they do not.
+    """
+    if num_blocks < 1:
+        raise ValueError(f"num_blocks={num_blocks} is not allowed; give at least 1")
+    if num_envs % num_blocks:
+        below = num_envs // num_blocks * num_blocks
+        nearest = f"{below} or {below + num_blocks}" if below else f"{num_blocks}"
+        raise ValueError(
+            f"num_envs={num_envs} does not split into num_blocks={num_blocks} equal blocks; use num_envs={nearest}"
+        )
+
+
 def _check_device(device: str) -> None:
     kind = device.split(":")[0]
     if kind not in ("cpu", "cuda"):

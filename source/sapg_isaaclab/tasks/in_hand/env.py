@@ -18,7 +18,7 @@ from sapg_isaaclab.assets.tables import find_table
 from sapg_isaaclab.tasks.goal_marker import GoalMarker
 from sapg_isaaclab.tasks.in_hand import rewards
 from sapg_isaaclab.tasks.in_hand.env_cfg import InHandReorientEnvCfg
-from sapg_isaaclab.tasks.make import resolve_env_cfg
+from sapg_isaaclab.tasks.make import check_num_blocks, check_registration_kwargs, resolve_env_cfg
 from sapg_isaaclab.tasks.rendering import aim_cameras
 
 
@@ -60,15 +60,13 @@ class InHandReorientEnv(DirectRLEnv):
         Raises:
             ValueError: If a choice is not possible.
         """
+        check_registration_kwargs(kwargs)
         cfg = resolve_env_cfg(cfg, env_cfg_entry_point, num_envs=num_envs, device=device, seed=seed, physics=physics)
-        if cfg.scene.num_envs % cfg.num_blocks != 0:
-            below = cfg.scene.num_envs // cfg.num_blocks * cfg.num_blocks
-            raise ValueError(
-                f"num_envs={cfg.scene.num_envs} cannot be split into num_blocks={cfg.num_blocks} equal blocks; use"
-                f" num_envs={below or cfg.num_blocks} or {below + cfg.num_blocks}"
-            )
+        check_num_blocks(cfg.scene.num_envs, cfg.num_blocks)
+        if cfg.joint_force_obs not in ("zero", "measured"):
+            raise ValueError(f"joint_force_obs={cfg.joint_force_obs!r} is unknown; use 'zero' or 'measured'")
         cfg.observation_space = sum(self.observation_layout(cfg).values())
-        super().__init__(cfg, render_mode, **kwargs)
+        super().__init__(cfg, render_mode)
 
         self.hand, self.object = self.scene["robot"], self.scene["object"]
         joints, _ = self.hand.find_joints(cfg.joint_names, preserve_order=True)
@@ -102,7 +100,7 @@ class InHandReorientEnv(DirectRLEnv):
         span = self._actuated_upper - self._actuated_lower
         targets = self._actuated_lower + 0.5 * (self.actions + 1.0) * span
         targets = torch.lerp(self.targets, targets, self.cfg.action_smoothing)
-        self.targets = targets.clamp(self._actuated_lower, self._actuated_upper)
+        self.targets.copy_(targets.clamp(self._actuated_lower, self._actuated_upper))
 
     def _apply_action(self) -> None:
         self.hand.actuators.target_command.set_position_index(value=self.targets, joint_ids=self._actuated_ids)
@@ -129,11 +127,12 @@ class InHandReorientEnv(DirectRLEnv):
             "fall": rewards.fall_term(self._fallen, penalty=cfg.fall_penalty),
         }
         self.successes += self._reached
-        finished = torch.where(self.reset_buf, self.successes, self._finished_successes)
-        self._finished_successes.copy_(finished)
-        # the next goal is drawn here, so that the coming observation already shows it
+        # buffers are written in place: steps taken under torch.inference_mode must not leave inference tensors behind
+        self._finished_successes.copy_(torch.where(self.reset_buf, self.successes, self._finished_successes))
+        # the next goal is drawn here, so that the coming observation already shows it; drawing for all environments
+        # and keeping some costs less than finding out on the host which ones need it
         goals = self._random_rotation(self.num_envs)
-        self.goal_quat = torch.where(self._reached.unsqueeze(-1), goals, self.goal_quat)
+        self.goal_quat.copy_(torch.where(self._reached.unsqueeze(-1), goals, self.goal_quat))
         self._write_metrics(terms)
         return torch.stack(tuple(terms.values())).sum(0)
 

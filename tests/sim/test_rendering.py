@@ -1,0 +1,49 @@
+"""Pictures without a display or a GPU."""
+
+import ctypes.util
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from isaaclab_tasks.utils import parse_env_cfg
+from sapg_isaaclab.tasks.rendering import enable_rendering, grab_frame
+from sim_env import TASK_ID, make
+
+
+@pytest.mark.skipif(ctypes.util.find_library("EGL") is None, reason="libEGL is not installed")
+def test_frame_shows_the_chosen_environment_and_its_goal():
+    cfg = parse_env_cfg(TASK_ID, device="cpu", num_envs=2)
+    cfg.seed = 0
+    enable_rendering(cfg, width=320, height=240, env_index=1)
+    env = make(cfg=cfg, device=None)
+    frame = grab_frame(env)
+    assert frame.shape == (240, 320, 3) and frame.dtype == np.uint8
+    assert frame.std() > 10.0
+    # the goal is drawn left of the hand: turning it changes the left half of the picture and nothing else
+    env.goal_quat[1] = torch.tensor([0.0, 0.6, 0.0, 0.8])
+    turned = grab_frame(env)
+    changed = np.abs(turned.astype(int) - frame.astype(int)).max(-1) > 40
+    assert changed[:, :160].sum() > 50
+    # the other environment is not in the picture
+    env.goal_quat[0] = torch.tensor([0.6, 0.0, 0.0, 0.8])
+    assert np.abs(grab_frame(env).astype(int) - turned.astype(int)).max() <= 40
+    env.step(torch.ones(2, 16))
+    assert (np.abs(grab_frame(env).astype(int) - turned.astype(int)).max(-1) > 40).sum() > 50
+    env.close()
+
+
+def test_without_a_viewer_a_frame_is_refused():
+    env = make(num_envs=1)
+    with pytest.raises(RuntimeError, match="call enable_rendering"):
+        grab_frame(env)
+    env.close()
+
+
+def test_wrong_environment_or_size_is_refused():
+    cfg = parse_env_cfg(TASK_ID, num_envs=4)
+    with pytest.raises(ValueError, match="env_index=4 is not allowed; give 0 to 3"):
+        enable_rendering(cfg, env_index=4)
+    with pytest.raises(ValueError, match="0x480 pixels"):
+        enable_rendering(cfg, width=0)
+    assert gym.spec(TASK_ID)
