@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from pxr import Usd, UsdGeom, UsdPhysics, UsdShade
+
 from sapg_isaaclab.assets import kinematics
 from sapg_isaaclab.assets.description import IDENTITY, Body, Drive, Frame, Joint, Robot
 from sapg_isaaclab.assets.generate import DATA_DIR

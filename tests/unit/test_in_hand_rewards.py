@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
-from sapg_isaaclab.tasks.in_hand import rewards
 from scipy.spatial.transform import Rotation
+
+from sapg_isaaclab.tasks.in_hand import rewards
 
 
 def test_position_term():

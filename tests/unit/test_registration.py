@@ -6,8 +6,9 @@ from importlib.metadata import entry_points
 from importlib.resources import files
 
 import gymnasium as gym
-import sapg_isaaclab  # noqa: F401
 import yaml
+
+import sapg_isaaclab  # noqa: F401
 from sapg_isaaclab.tasks import register_tasks
 
 TASK_ID = "SAPG-Allegro-Reorient"

@@ -16,7 +16,6 @@ from sapg_isaaclab.agents.returns import bootstrapped_rewards, gae, n_step_retur
 from sapg_isaaclab.agents.sapg import losses
 from sapg_isaaclab.agents.sapg.aggregation import OffPolicyRows, draw_pairs, relabel
 from sapg_isaaclab.agents.sapg.batch import minibatch_bounds, row_order, row_weights
-from sapg_isaaclab.agents.sapg.blocks import BlockLayout
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 
 # what one minibatch reports, in this order; averaged over the update and read by the host once
@@ -228,7 +227,7 @@ class SAPG(Agent):
             ValueError: If the true last observations are needed and missing.
         """
         # skrl's own statistics, which pick its best checkpoint, are the leader's
-        leader = self.layout.slice(self.layout.leader) if self.training else slice(None)
+        leader = self.layout.slice(self.layout.leader)
         super().record_transition(
             observations=observations,
             states=states,
@@ -301,14 +300,14 @@ class SAPG(Agent):
             timesteps: Number of steps, unused.
         """
         pairs = draw_pairs(self.cfg, self.layout, self.block_generator)
-        with torch.no_grad():
-            batch, off = self._batch(pairs)
+        batch, off = self._batch(pairs)
         learned = self._learn(batch)
         self.metrics = self._report(learned, pairs, off)
         if self.write_interval > 0:
             for tag, value in self.metrics.items():
                 self.track_data(tag, value)
 
+    @torch.no_grad()
     def _batch(self, pairs: list[tuple[int, int]]) -> tuple[TensorDict, OffPolicyRows | None]:
         """All rows of an update in the order they are visited: on-policy rows, then relabelled ones, shuffled."""
         cfg, data = self.cfg, self.memory.rollout
@@ -410,8 +409,7 @@ class SAPG(Agent):
                 losses.surrogate(
                     log_prob, rows["log_prob"], rows["advantages"], clip=cfg.ratio_clip, log_mu=rows.get("log_mu", None)
                 ),
-                cfg.value_loss_scale
-                * losses.value_loss(values, rows["values"], rows["returns"], clip=value_clip),
+                cfg.value_loss_scale * losses.value_loss(values, rows["values"], rows["returns"], clip=value_clip),
                 losses.entropy_loss(losses.gaussian_entropy(log_std), rows["entropy_coefs"]),
                 cfg.bounds_loss_scale * losses.bounds_loss(mean),
             )

@@ -95,7 +95,9 @@ class BlockLayout:
             ValueError: If there is no such block.
         """
         if not 0 <= block < self.num_blocks:
-            raise ValueError(f"block {block} does not exist; this policy has blocks 0 (leader) to {self.num_blocks - 1}")
+            raise ValueError(
+                f"block {block} does not exist; this policy has blocks 0 (leader) to {self.num_blocks - 1}"
+            )
 
     def to_official(self, block: int) -> int:
         """Index of the same policy in the official code, where the leader comes last.

@@ -25,7 +25,7 @@ PAPER: dict[str, Any] = {
 }
 """The text of the paper taken literally, where it differs from the official code (the defaults of :class:`SapgCfg`).
 
-``latent_dim`` is that of the two in-hand tasks. ``timeout_bootstrap`` is not stated in the paper; the correct one is used.
+``latent_dim`` is that of the two in-hand tasks. The paper is silent on ``timeout_bootstrap``; the correct one is used.
 """
 
 

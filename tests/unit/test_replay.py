@@ -1,0 +1,72 @@
+import json
+
+import pytest
+import torch
+
+from sapg_isaaclab.training.errors import InputError, TrainingError
+from sapg_isaaclab.training.replay import run_episodes, statistics
+from sapg_isaaclab.training.report import check_new_file, write_json
+
+
+class Clock:
+    """Environment n has episodes of n + 1 steps, and a reward of 1 per step."""
+
+    def __init__(self, num_envs, reward=1.0):
+        self.num_envs, self.device, self.reward = num_envs, torch.device("cpu"), reward
+
+    def reset(self):
+        self.age = torch.zeros(self.num_envs, dtype=torch.long)
+        return torch.zeros(self.num_envs, 1), {}
+
+    def step(self, actions):
+        self.age += 1
+        done = self.age > torch.arange(self.num_envs)
+        self.age[done] = 0
+        rewards = torch.full((self.num_envs, 1), self.reward)
+        successes = {"successes": torch.arange(self.num_envs, dtype=torch.float32)}
+        return torch.zeros(self.num_envs, 1), rewards, done[:, None], torch.zeros_like(done)[:, None], successes
+
+
+def act(observations):
+    return observations
+
+
+def test_every_environment_gives_the_same_number_of_episodes():
+    result = run_episodes(Clock(4), act, episodes=7)
+    # 7 / 4 rounded up: two episodes of each; the first to finish would have been almost only the short ones
+    assert sorted(result.returns) == [1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0]
+    assert sorted(result.lengths) == [1, 1, 2, 2, 3, 3, 4, 4]
+    assert sorted(result.successes) == [0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0]
+
+
+def test_a_number_of_steps_counts_what_finishes_and_calls_back():
+    calls = []
+    result = run_episodes(Clock(2), act, steps=4, on_step=lambda: calls.append(1))
+    assert len(calls) == 4
+    assert sorted(result.lengths) == [1, 1, 1, 1, 2, 2]
+
+
+def test_a_reward_that_is_not_finite_is_an_error():
+    with pytest.raises(TrainingError, match="not finite"):
+        run_episodes(Clock(2, reward=float("nan")), act, episodes=2)
+
+
+def test_statistics_by_hand():
+    # mean 5; squared deviations 9 + 1 + 1 + 9 = 20; sd = sqrt(20 / 3); se = sd / 2
+    figures = statistics([2.0, 4.0, 6.0, 8.0])
+    assert figures["mean"] == 5.0
+    assert figures["standard_deviation"] == pytest.approx((20 / 3) ** 0.5)
+    assert figures["standard_error"] == pytest.approx((20 / 3) ** 0.5 / 2)
+    assert (figures["min"], figures["max"]) == (2.0, 8.0)
+    assert statistics([3.0])["standard_error"] == 0.0
+
+
+def test_a_result_is_never_written_over_another(tmp_path):
+    path = tmp_path / "result.json"
+    check_new_file(path, "--output")
+    write_json(path, {"a": 1})
+    assert json.loads(path.read_text()) == {"a": 1}
+    with pytest.raises(InputError, match="--output .*result.json exists and is not overwritten"):
+        check_new_file(path, "--output")
+    with pytest.raises(InputError, match="no folder"):
+        check_new_file(tmp_path / "none" / "result.json", "--output")

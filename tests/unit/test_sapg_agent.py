@@ -1,0 +1,292 @@
+"""The agent as a whole, on a task without a simulator."""
+
+import copy
+
+import pytest
+import torch
+from tensordict import TensorDict
+
+from sapg_isaaclab.agents.build import build_agent
+from sapg_isaaclab.agents.sapg import SAPG, SapgCfg
+from sapg_isaaclab.agents.sapg.aggregation import relabel
+from toy_env import ToyEnv
+
+SMALL = {"hidden_sizes": (16, 16), "rollouts": 4, "sequence_length": 2, "num_blocks": 3}
+
+
+def make(num_envs=12, seed=0, **options) -> tuple[SAPG, ToyEnv]:
+    torch.manual_seed(seed)
+    env = ToyEnv(num_envs, seed=seed)
+    cfg = SapgCfg(**{**SMALL, **options})
+    cfg.experiment.write_interval = cfg.experiment.checkpoint_interval = 0
+    agent = build_agent(env, cfg)
+    agent.init()
+    agent.enable_training_mode(True)
+    return agent, env
+
+
+def run(agent: SAPG, env: ToyEnv, steps: int, observations=None) -> torch.Tensor:
+    observations = env.reset()[0] if observations is None else observations
+    clock = {"timestep": 0, "timesteps": 0}
+    for _ in range(steps):
+        actions, _ = agent.act(observations, None, **clock)
+        after, rewards, terminated, truncated, infos = env.step(actions)
+        agent.record_transition(
+            observations=observations, states=None, actions=actions, rewards=rewards, next_observations=after,
+            next_states=None, terminated=terminated, truncated=truncated, infos=infos, **clock,
+        )  # fmt: skip
+        agent.post_interaction(**clock)
+        observations = after
+    return observations
+
+
+def collect(agent: SAPG, env: ToyEnv) -> None:
+    """Fill the memory without the update that follows."""
+    update, agent.update = agent.update, lambda **_: None
+    run(agent, env, agent.cfg.rollouts)
+    agent.update = update
+
+
+def test_the_batch_holds_all_rows_and_as_many_off_policy_rows_as_the_leader_has():
+    agent, env = make()
+    collect(agent, env)
+    batch, off = agent._batch([(0, 2)])
+    group = batch["group"]
+    assert len(batch) == 12 * 4 + 4 * 4 == len(group)
+    assert torch.bincount(group).tolist() == [16, 16, 16, 16]
+    # a follower's rows appear twice: as its own and, with the same action and behaviour density, as the leader's
+    own, relabelled = batch[group == 2], batch[group == 3]
+    assert {tuple(row) for row in own["actions"].tolist()} == {tuple(row) for row in relabelled["actions"].tolist()}
+    assert own["log_prob"].sort().values.equal(relabelled["log_prob"].sort().values)
+    identity = batch["inputs", "observations"][:, 5:]
+    assert identity[group == 3].equal(torch.tensor([1.0, 0.0, 0.0]).expand(16, 3))
+    assert identity[group == 2].equal(torch.tensor([0.0, 0.0, 1.0]).expand(16, 3))
+    assert off.rows.numel() == 16
+
+
+def test_mu_is_one_on_policy_and_wherever_source_and_leader_are_the_same_policy():
+    agent, env = make(importance_clip="mu")
+    with torch.no_grad():
+        agent.model.latents.copy_(agent.model.latents[:1].expand(3, -1))
+    collect(agent, env)
+    batch, _ = agent._batch([(0, 1)])
+    assert batch["log_mu"].abs().max() < 1e-5
+    assert (batch["log_mu"][batch["group"] < 3] == 0).all()
+    agent, env = make(importance_clip="mu", mu_max=2.0)
+    with torch.no_grad():
+        agent.model.latents.mul_(10.0)
+    collect(agent, env)
+    batch, off = agent._batch([(0, 1)])
+    assert off.log_mu.max() > torch.tensor(2.0).log() >= batch["log_mu"].max() - 1e-6
+
+
+def test_on_policy_ratio_is_one_before_the_first_step():
+    agent, env = make(normalize_observations=False)
+    collect(agent, env)
+    batch, _ = agent._batch([(0, 1)])
+    rows = batch[batch["group"] < 3]
+    mean, log_std, _ = agent.model.evaluate(rows["inputs", "observations"])
+    from sapg_isaaclab.agents.sapg.losses import gaussian_log_prob
+
+    torch.testing.assert_close(gaussian_log_prob(rows["actions"], mean, log_std), rows["log_prob"], atol=1e-5, rtol=0)
+
+
+def test_relabelled_rows_move_the_leaders_latent_and_none_of_the_sources():
+    agent, env = make(bounds_loss_scale=0.0)
+    collect(agent, env)
+    batch, _ = agent._batch([(0, 2)])
+    parts, *_ = agent._losses(batch[batch["group"] == 3])
+    parts.sum().backward()
+    gradient = agent.model.latents.grad.abs().sum(dim=1)
+    assert gradient[0] > 0 and gradient[1] == 0 and gradient[2] == 0
+    assert (agent.model.log_std.grad[1:] == 0).all()
+
+
+def test_row_mean_ignores_duplicated_rows_and_policy_sum_weighs_by_m_plus_one():
+    agent, env = make()
+    collect(agent, env)
+    batch, _ = agent._batch([(0, 2)])
+    once = agent._losses(batch)[0]
+    torch.testing.assert_close(agent._losses(torch.cat((batch, batch)))[0], once)
+    batch["weights"] = torch.full((len(batch),), 4.0)
+    torch.testing.assert_close(agent._losses(batch)[0], 4.0 * once)
+
+
+def test_mu_loss_equals_unit_loss_where_mu_is_one():
+    agent, env = make()
+    collect(agent, env)
+    batch, _ = agent._batch([(0, 1)])
+    unit = agent._losses(batch)[0]
+    batch["log_mu"] = torch.zeros(len(batch))
+    torch.testing.assert_close(agent._losses(batch)[0], unit)
+
+
+def test_entropy_bonus_reaches_only_the_log_std_rows_of_followers():
+    agent, env = make(entropy_loss_scale=0.01)
+    collect(agent, env)
+    batch, _ = agent._batch([(0, 1)])
+    agent._losses(batch)[0][2].backward()
+    assert (agent.model.log_std.grad[0] == 0).all() and (agent.model.log_std.grad[1:] < 0).all()
+    others = [p for name, p in agent.model.named_parameters() if name != "log_std"]
+    assert all(p.grad is None or (p.grad == 0).all() for p in others)
+
+
+def test_followers_spread_orders_by_their_coefficient():
+    agent, env = make(entropy_loss_scale=2.0, num_envs=48, learning_rate_schedule="fixed", learning_rate=3e-3)
+    run(agent, env, 4 * 25)
+    assert agent.metrics["Block_0/std"] < agent.metrics["Block_1/std"] < agent.metrics["Block_2/std"]
+
+
+def test_clipped_gradient_couples_policies():
+    """One norm over all parameters: a follower's exploding gradient scales the leader's down."""
+    agent, _ = make()
+    parameters = list(agent.model.parameters())
+    for parameter in parameters:
+        parameter.grad = torch.full_like(parameter, 0.01)
+    agent.model.latents.grad[2] = 1e6
+    torch.nn.utils.clip_grad_norm_(parameters, agent.cfg.grad_norm_clip)
+    norm = torch.stack([p.grad.norm() for p in parameters]).norm()
+    assert norm <= 1.0 + 1e-5 and agent.model.latents.grad[0].abs().max() < 1e-6
+
+
+def test_gradient_norm_limit_reaches_the_step():
+    agent, env = make()
+    run(agent, env, 4)
+    norm = torch.stack([p.grad.norm() for p in agent.model.parameters()]).norm()
+    assert norm <= agent.cfg.grad_norm_clip + 1e-5
+
+
+@pytest.mark.parametrize(
+    ("kl", "before", "after"),
+    [(0.033, 1e-3, 1e-3 / 1.5), (0.0079, 1e-3, 1.5e-3), (0.02, 1e-3, 1e-3), (1.0, 1e-6, 1e-6), (0.0, 9e-3, 1e-2)],
+)
+def test_learning_rate_rule(kl, before, after):
+    agent, _ = make(learning_rate=before)
+    agent._adapt_learning_rate(torch.tensor(kl))
+    assert agent.optimizer.param_groups[0]["lr"].item() == pytest.approx(after)
+
+
+def test_kl_scope_on_policy_leaves_cross_policy_divergence_out():
+    agent, env = make()
+    with torch.no_grad():
+        agent.model.latents.mul_(20.0)
+    collect(agent, env)
+    agent.cfg.normalize_observations = False
+    batch, _ = agent._batch([(0, 2)])
+    agent.cfg.kl_scope = "all"
+    assert agent._losses(batch)[1] > 0.05
+    agent.cfg.kl_scope = "on_policy"
+    assert agent._losses(batch)[1].abs() < 1e-3
+
+
+def test_relabelling_draws_no_random_numbers():
+    agent, env = make()
+    collect(agent, env)
+    before = torch.get_rng_state()
+    rewards = agent.memory.rollout["rewards"].squeeze(-1)
+    relabel(agent.memory, [(0, 1)], rewards, agent._next, agent._evaluate, gamma=0.99)
+    assert torch.get_rng_state().equal(before)
+
+
+def test_playing_uses_the_leader_in_every_environment_and_refuses_unknown_blocks():
+    agent, env = make()
+    observations = env.reset()[0]
+    leader = agent.act_block(observations, 0)
+    torch.testing.assert_close(
+        leader[:4], agent.act(observations, None, timestep=0, timesteps=0)[1]["mean_actions"][:4]
+    )
+    follower = agent.act_block(observations, 2)
+    assert not torch.allclose(leader, follower)
+    agent.enable_training_mode(False)
+    torch.testing.assert_close(agent.act(observations, None, timestep=0, timesteps=0)[1]["mean_actions"], leader)
+    alone = build_agent(ToyEnv(5), agent.cfg, with_memory=False)
+    alone.load_policy(agent.state_dict())
+    torch.testing.assert_close(alone.act_block(observations[:5], 2), follower[:5])
+    with pytest.raises(ValueError, match="block 3 does not exist"):
+        agent.act_block(observations, 3)
+
+
+@pytest.mark.parametrize("options", [{}, {"importance_clip": "mu", "subsample": "transition"}, {"num_blocks": 1}])
+def test_saved_and_loaded_it_goes_on_bit_for_bit(options):
+    agent, env = make(**options)
+    observations = run(agent, env, 8)
+    state, env_state = copy.deepcopy(agent.state_dict()), copy.deepcopy(env.state_dict())
+    random = torch.get_rng_state()
+    run(agent, env, 8, observations)
+
+    other, env = make(seed=1, **options)
+    other.load_state_dict(state)
+    observations = env.load_state_dict(env_state)
+    torch.set_rng_state(random)
+    run(other, env, 8, observations)
+    for name, value in agent.model.state_dict().items():
+        assert torch.equal(value, other.model.state_dict()[name]), name
+    assert agent.metrics == other.metrics
+
+
+def test_a_checkpoint_of_another_m_or_network_is_refused():
+    agent, _ = make()
+    state = agent.state_dict()
+    with pytest.raises(ValueError, match="holds 3 policies, this agent 2; add agent.num_blocks=3"):
+        make(num_blocks=2)[0].load_state_dict(state)
+    with pytest.raises(ValueError, match="network options"):
+        make(hidden_sizes=(16, 8))[0].load_state_dict(state)
+
+
+def test_final_obs_bootstrap_reads_the_true_last_state_and_says_when_it_is_missing():
+    agent, env = make(timeout_bootstrap="final_obs")
+    observations = env.reset()[0]
+    agent.act(observations, None, timestep=0, timesteps=0)
+    truncated = torch.zeros(12, 1, dtype=torch.bool)
+    truncated[5] = True
+    final = torch.randn(12, 5)
+    values = agent._final_values(truncated, {"final_obs": {"policy": final}})
+    expected = agent._evaluate(TensorDict({"observations": final}, batch_size=[12]), agent._blocks)[2]
+    assert values[5, 0] == pytest.approx(expected[5].item(), abs=1e-6) and values.count_nonzero() == 1
+    with pytest.raises(ValueError, match=r"env\.compute_final_obs=true"):
+        agent._final_values(truncated, {})
+
+
+def test_critic_states_need_a_separate_trunk_and_an_environment_that_has_them():
+    with pytest.raises(ValueError, match=r"agent\.separate=true"):
+        make(critic_input="states")
+    with pytest.raises(ValueError, match="no privileged state"):
+        make(critic_input="states", separate=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_blocks": 0}, "num_blocks is 0"),
+        ({"num_blocks": 5}, "use --num_envs 10 or 15"),
+        ({"importance_clip": "none"}, "must be one of unit, mu"),
+        ({"discount_factor": 1.5}, r"must lie in \[0, 1\]"),
+        ({"learning_rate": "fast"}, "must be a number"),
+        ({"learning_epochs": 2.5}, "must be a whole number"),
+        ({"sequence_length": 3}, r"add agent.sequence_length=1"),
+        ({"off_policy_ratio": 3.0}, "at most 2"),
+        ({"off_policy_ratio": 0.5}, "less than one whole block"),
+        ({"stratified_minibatch": True, "shuffle": False}, "cannot be had"),
+        ({"hidden_sizes": (16, 0)}, "positive numbers"),
+        ({"mini_batches": 1000}, "only 48 rows"),
+    ],
+)
+def test_wrong_options_are_answered_in_one_line(options, message):
+    with pytest.raises(ValueError, match=message) as error:
+        make(**options)
+    assert "\n" not in str(error.value)
+
+
+def test_it_trains_under_skrls_own_trainer(tmp_path):
+    from skrl.trainers.torch import SequentialTrainer
+
+    agent, env = make()
+    agent.cfg.experiment.directory = str(tmp_path)
+    agent.write_interval, agent.checkpoint_interval = 4, 4
+    agent.experiment_dir = str(tmp_path / "run")
+    before = copy.deepcopy(agent.model.state_dict())
+    trainer = SequentialTrainer(env=env, agents=agent, cfg={"timesteps": 8, "disable_progressbar": True})
+    trainer.train()
+    assert any(not torch.equal(value, before[name]) for name, value in agent.model.state_dict().items())
+    assert list(tmp_path.glob("run/checkpoints/agent_8.pt")) and list(tmp_path.glob("run/events*"))
+    trainer.eval()

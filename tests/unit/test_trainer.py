@@ -1,0 +1,214 @@
+import json
+import os
+import signal
+
+import pytest
+import torch
+
+from sapg_isaaclab.agents.build import build_agent
+from sapg_isaaclab.agents.sapg.cfg import SapgCfg
+from sapg_isaaclab.training import checkpoint, metrics
+from sapg_isaaclab.training.errors import TrainingError
+from sapg_isaaclab.training.run_folder import RunFolder
+from sapg_isaaclab.training.trainer import Trainer, TrainerCfg
+from toy_env import ToyEnv
+
+NUM_ENVS, NUM_BLOCKS, ROLLOUTS = 12, 3, 4
+
+torch.set_num_threads(1)
+
+
+def make_trainer(path, max_iterations, seed=0, env_class=ToyEnv, run=None, **options):
+    """A trainer of a tiny agent on the toy task."""
+    torch.manual_seed(seed)
+    env = env_class(NUM_ENVS, seed=seed, episode_length=6)
+    cfg = SapgCfg(
+        num_blocks=NUM_BLOCKS, rollouts=ROLLOUTS, hidden_sizes=(16, 16), latent_dim=4, learning_epochs=2, seed=seed
+    )
+    cfg.experiment.write_interval = cfg.experiment.checkpoint_interval = 0
+    agent = build_agent(env, cfg)
+    run = run or RunFolder.create(path, "toy", {"task": "Toy"}, {"env": "{}\n", "agent": "{}\n"})
+    return Trainer(env, agent, run, TrainerCfg(max_iterations=max_iterations, **options), {"task": "Toy"})
+
+
+def flatten(value, prefix=""):
+    """Leaves of nested dictionaries and lists by path."""
+    if isinstance(value, dict):
+        return {k: v for key, item in value.items() for k, v in flatten(item, f"{prefix}/{key}").items()}
+    if isinstance(value, (list, tuple)):
+        return {k: v for key, item in enumerate(value) for k, v in flatten(item, f"{prefix}/{key}").items()}
+    return {prefix: value}
+
+
+def assert_same_state(first, second):
+    first, second = flatten(first), flatten(second)
+    assert first.keys() == second.keys()
+    for key, value in first.items():
+        if "wall_time_s" in key or key.startswith("/trainer"):
+            continue
+        same = torch.equal(value, second[key]) if isinstance(value, torch.Tensor) else value == second[key]
+        assert same, key
+
+
+def test_2n_iterations_equal_n_resume_and_n_bit_by_bit(tmp_path):
+    whole = make_trainer(tmp_path / "whole", 8, checkpoint_interval=4)
+    whole.train()
+    first = make_trainer(tmp_path / "parts", 4)
+    first.train()
+    torch.manual_seed(999)  # nothing of the first process is left
+    second = make_trainer(tmp_path / "parts", 8, seed=7, run=first.run)
+    second.restore(checkpoint.load(checkpoint.latest(first.run)))
+    assert second.iteration == 4 and second.env_steps == 4 * ROLLOUTS * NUM_ENVS
+    second.train()
+    assert_same_state(whole.state_dict(), second.state_dict())
+    assert_same_state(checkpoint.load(checkpoint.latest(whole.run)), checkpoint.load(checkpoint.latest(second.run)))
+
+
+def test_resume_continues_in_the_same_files(tmp_path):
+    first = make_trainer(tmp_path, 2)
+    first.train()
+    second = make_trainer(tmp_path, 5, run=first.run)
+    second.restore(checkpoint.load(checkpoint.latest(first.run)))
+    assert second.train() is None
+    rows = metrics.read(first.run)
+    assert [row["iteration"] for row in rows] == [1, 2, 3, 4, 5]
+    assert [row["env_steps"] for row in rows] == [ROLLOUTS * NUM_ENVS * k for k in (1, 2, 3, 4, 5)]
+    assert rows[-1]["Perf/wall_time_s"] > rows[1]["Perf/wall_time_s"]
+
+
+def test_checkpoint_of_an_environment_without_state_restarts_its_episodes(tmp_path):
+    class Plain(ToyEnv):
+        state_dict = load_state_dict = None
+
+        def __getattribute__(self, name):
+            if name in ("state_dict", "load_state_dict"):
+                raise AttributeError(name)
+            return super().__getattribute__(name)
+
+    first = make_trainer(tmp_path, 2, env_class=Plain)
+    first.train()
+    second = make_trainer(tmp_path, 4, env_class=Plain, run=first.run)
+    second.restore(checkpoint.load(checkpoint.latest(first.run)))
+    assert second.episodes.state_dict()["running"].abs().sum() == 0
+    second.train()
+    assert second.iteration == 4
+
+
+def test_max_iterations_is_the_total(tmp_path):
+    first = make_trainer(tmp_path, 3)
+    first.train()
+    second = make_trainer(tmp_path, 3, run=first.run)
+    second.restore(checkpoint.load(checkpoint.latest(first.run)))
+    second.train()
+    assert second.iteration == 3
+    assert [row["iteration"] for row in metrics.read(first.run)] == [1, 2, 3]
+
+
+def test_leader_metrics_ignore_followers(tmp_path):
+    class LeaderPaid(ToyEnv):
+        def step(self, actions):
+            observations, rewards, terminated, truncated, infos = super().step(actions)
+            rewards = torch.zeros(NUM_ENVS, 1)
+            rewards[: NUM_ENVS // NUM_BLOCKS] = 1.0
+            return observations, rewards, terminated, truncated, infos
+
+    trainer = make_trainer(tmp_path, 4, env_class=LeaderPaid)
+    trainer.train()
+    row = metrics.read(trainer.run)[-1]
+    # one per step, and rewards are reported before the agent scales them by 0.01
+    assert row["Leader/return"] == pytest.approx(row["Leader/length"])
+    assert row["Block_0/return"] == row["Leader/return"]
+    assert row["Block_1/return"] == row["Block_2/return"] == 0.0
+
+
+@pytest.mark.parametrize("what", ["reward", "observation"])
+def test_not_a_number_from_the_environment_stops_before_learning(tmp_path, what):
+    class Broken(ToyEnv):
+        def step(self, actions):
+            observations, rewards, *rest = super().step(actions)
+            if self.steps == 2 * ROLLOUTS + 1:
+                (rewards if what == "reward" else observations)[3] = float("nan")
+            return observations, rewards, *rest
+
+    trainer = make_trainer(tmp_path, 5, env_class=Broken, checkpoint_interval=2)
+    with pytest.raises(TrainingError, match=rf"a {what} that is not finite .* in iteration 3; .*intact") as error:
+        trainer.train()
+    assert "\n" not in str(error.value)
+    saved = checkpoint.load(checkpoint.latest(trainer.run))
+    assert saved["iteration"] == 2
+    for name, value in trainer.agent.model.state_dict().items():
+        assert torch.equal(value, saved["agent"]["model"][name])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_stop_signal_ends_the_iteration_and_leaves_a_checkpoint(tmp_path, number):
+    class Interrupted(ToyEnv):
+        def step(self, actions):
+            if self.steps == ROLLOUTS + 1:
+                os.kill(os.getpid(), number)
+            return super().step(actions)
+
+    before = signal.getsignal(number)
+    trainer = make_trainer(tmp_path, 50, env_class=Interrupted)
+    assert trainer.train() == signal.Signals(number).name
+    assert signal.getsignal(number) == before
+    assert checkpoint.load(checkpoint.latest(trainer.run))["iteration"] == trainer.iteration == 2
+
+
+def test_checkpoints_come_by_iterations_and_old_ones_go(tmp_path):
+    trainer = make_trainer(tmp_path, 9, checkpoint_interval=2, keep_checkpoints=2)
+    trainer.train()
+    best = trainer.best["iteration"]
+    assert set(checkpoint.numbered(trainer.run)) == {8, 9, best}
+    assert checkpoint.latest(trainer.run).name == "agent_9.pt"
+    assert checkpoint.best(trainer.run).name == f"agent_{best}.pt"
+
+
+def test_checkpoints_come_by_minutes(tmp_path):
+    trainer = make_trainer(tmp_path, 3, checkpoint_interval=1000, checkpoint_minutes=1e-9, keep_checkpoints=0)
+    trainer.train()
+    assert set(checkpoint.numbered(trainer.run)) == {1, 2, 3}
+
+
+def test_best_is_by_successes_then_return(tmp_path):
+    trainer = make_trainer(tmp_path, 1)
+    trainer.episodes.finished[0] = 100
+    means = {"return": 1.0, "length": 5.0, "successes": 0.0}
+    trainer.episodes.mean = lambda block: means
+    decisions = []
+    for successes, value in [(0.0, 1.0), (0.0, 2.0), (0.0, 1.5), (1.0, -5.0), (0.9, 50.0), (1.0, -4.0)]:
+        means |= {"return": value, "successes": successes}
+        decisions.append(trainer._is_best())
+    assert decisions == [True, True, False, True, False, True]
+
+
+def test_no_checkpoint_is_best_before_every_environment_could_finish(tmp_path):
+    trainer = make_trainer(tmp_path, 1)
+    trainer.episodes.finished[0] = NUM_ENVS // NUM_BLOCKS - 1
+    assert not trainer._is_best()
+
+
+def test_checkpoint_describes_its_blocks(tmp_path):
+    trainer = make_trainer(tmp_path, 1)
+    trainer.train()
+    saved = checkpoint.load(checkpoint.latest(trainer.run))
+    assert saved["blocks"] == {"num_blocks": 3, "leader": 0, "block_size": 4, "ids": [0, 1, 2]}
+    assert saved["versions"]["torch"] == str(torch.__version__).split("+")[0] or saved["versions"]["torch"]
+    assert json.dumps(saved["versions"])
+
+
+def test_full_disk_is_one_line_and_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+    trainer = make_trainer(tmp_path, 2, checkpoint_interval=1)
+    real, calls = torch.save, []
+
+    def save(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(torch, "save", save)
+    with pytest.raises(TrainingError, match="No space left on device; earlier checkpoints are intact"):
+        trainer.train()
+    assert checkpoint.load(checkpoint.latest(trainer.run))["iteration"] == 1
+    assert [path.name for path in trainer.run.checkpoints.iterdir()] == ["agent_1.pt"]
