@@ -66,7 +66,7 @@ def test_a_result_is_never_written_over_another(tmp_path):
     check_new_file(path, "--output")
     write_json(path, {"a": 1})
     assert json.loads(path.read_text()) == {"a": 1}
-    with pytest.raises(InputError, match="--output .*result.json exists and is not overwritten"):
+    with pytest.raises(InputError, match=r"--output .*result\.json exists and is not overwritten"):
         check_new_file(path, "--output")
     with pytest.raises(InputError, match="no folder"):
         check_new_file(tmp_path / "none" / "result.json", "--output")

@@ -70,11 +70,14 @@ def load(
     if path.is_dir() or not path.exists():
         raise InputError(f"checkpoint {path} does not exist; give a .pt file, a run folder, latest or best")
     try:
-        state = torch.load(path, map_location=map_location, weights_only=True)
+        with open(path, "rb") as file:
+            start = file.read(4)
     except OSError as error:
         raise InputError(f"checkpoint {path} cannot be read: {error.strerror or error}") from error
+    try:
+        state = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:  # torch raises many kinds for a bad file: whatever it is, the file is at fault
-        raise InputError(f"checkpoint {path} {_why_unreadable(path, error)}") from error
+        raise InputError(f"checkpoint {path} {_why_unreadable(path, start, error)}") from error
     if not isinstance(state, dict) or "format" not in state or any(key not in state for key in _REQUIRED):
         raise InputError(f"checkpoint {path} was not written by scripts/train.py; only its own checkpoints can be read")
     if state["format"] != FORMAT:
@@ -91,9 +94,7 @@ def load(
     return state
 
 
-def _why_unreadable(path: pathlib.Path, error: Exception) -> str:
-    with open(path, "rb") as file:
-        start = file.read(4)
+def _why_unreadable(path: pathlib.Path, start: bytes, error: Exception) -> str:
     # a checkpoint is a zip archive whose table of contents comes last: what was cut off starts like one, but is none
     refused = isinstance(error, pickle.UnpicklingError)
     if start[:1] == b"\x80" or (refused and zipfile.is_zipfile(path)):
