@@ -22,7 +22,7 @@ from isaaclab_tasks.utils import preset
 from sapg_isaaclab.assets.robots import ALLEGRO_CUBE_CFG, ALLEGRO_HAND_CFG, ALLEGRO_JOINT_NAMES, GROUND_CFG
 from sapg_isaaclab.assets.tables.objects import ALLEGRO_CUBE
 from sapg_isaaclab.tasks.host_memory import ensure_host_memory
-from sapg_isaaclab.tasks.physics import DEFAULT_DEVICE, PhysicsPresets
+from sapg_isaaclab.tasks.physics import DEFAULT_DEVICE, DEFAULT_NUM_ENVS, PhysicsPresets
 
 # every way to this task leads through its configuration: gym.make, Isaac Lab's command line, the tests
 ensure_host_memory()
@@ -156,7 +156,7 @@ class AllegroReorientEnvCfg(InHandReorientEnvCfg):
     action_space = 16
     joint_names = ALLEGRO_JOINT_NAMES
     actuated_joint_names = ALLEGRO_JOINT_NAMES
-    scene: InHandSceneCfg = InHandSceneCfg(num_envs=8192, env_spacing=1.5, replicate_physics=True)
+    scene: InHandSceneCfg = InHandSceneCfg(num_envs=DEFAULT_NUM_ENVS, env_spacing=1.5, replicate_physics=True)
     goal_asset = ALLEGRO_CUBE.name
     camera_eye = (-0.04, -0.78, 1.02)
     camera_lookat = (-0.1, -0.17, 0.54)
