@@ -213,6 +213,7 @@ install() {
         if [[ $keep == 1 && -d $venv/lib/python3.12/site-packages/torch ]]; then
             say "bringing .venv up to date with pyproject.toml"
         else
+            [[ -z ${VIRTUAL_ENV:-} ]] || say "$VIRTUAL_ENV has no Isaac Lab; leaving it as it is"
             say "installing Isaac Lab, PhysX and torch into .venv: about 9 GB and 5 to 10 minutes, once"
         fi
         [[ $keep == 1 ]] || "$python" -m venv --clear "$venv" || die "$python could not make $venv."

@@ -334,7 +334,9 @@ def test_active_environment_without_the_project_is_not_changed(checkout, tmp_pat
 def test_active_environment_without_isaac_lab_is_ignored(checkout, tmp_path):
     fake_python(tmp_path / "env/bin/python")
     fake_python(checkout.bin / "python3.12")
-    assert checkout.run("-p", "hello.py", VIRTUAL_ENV=tmp_path / "env").returncode == 0
+    process = checkout.run("-p", "hello.py", VIRTUAL_ENV=tmp_path / "env")
+    assert process.returncode == 0
+    assert f"{tmp_path}/env has no Isaac Lab" in process.err
     assert (checkout.root / ".venv/bin/python").exists()
 
 
