@@ -1,6 +1,6 @@
-"""What the simulator tests share. One environment lives at a time, so every module makes its own.
+"""What the simulator tests share.
 
-Its tests share it, and reset it first.
+One environment lives at a time, so a module makes its own and its tests share it.
 """
 
 import gymnasium as gym
