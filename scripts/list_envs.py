@@ -34,6 +34,7 @@ def _list(argv: list[str] | None) -> int:
     args = parser.parse_args(argv)
     from rich.console import Console
     from rich.table import Table
+
     from sapg_isaaclab.training import task_config
 
     with contextlib.redirect_stdout(io.StringIO()):  # Isaac Lab tells which files it reads

@@ -1,0 +1,159 @@
+"""Every wrong call is answered by one line on standard error and a non-zero exit code, and leaves nothing on disk."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from typed_commands import REPOSITORY, load_script
+
+from sapg_isaaclab.training import checkpoint
+from sapg_isaaclab.training.run_folder import RunFolder
+
+TASK = ["--task", "SAPG-Allegro-Reorient"]
+
+
+@pytest.fixture
+def logs(tmp_path):
+    """A log folder with one run of 6 policies, and checkpoints that are none."""
+    run = RunFolder.create(tmp_path / "logs", "allegro_reorient", {"task": TASK[1]}, {"env": "", "agent": ""})
+    state = {
+        "iteration": 7,
+        "env_steps": 672,
+        "task": TASK[1],
+        "algorithm": "sapg",
+        "num_envs": 12,
+        "seed": 42,
+        "overrides": ["agent.rollouts=4"],
+        "trainer": {"max_iterations": 10},
+        "blocks": {"num_blocks": 6, "leader": 0},
+        "agent": {},
+        "agent_cfg": {"num_blocks": 6, "rollouts": 4, "experiment": {"directory": "allegro_reorient"}},
+        "init_from": None,
+        "params": {},
+    }
+    path = run.checkpoints / "agent_7.pt"
+    checkpoint.save(path, state)
+    (tmp_path / "cut.pt").write_bytes(path.read_bytes()[:500])
+    torch.save({"format": 1, "agent": os.getcwd}, tmp_path / "code.pt")
+    (tmp_path / "file").touch()
+    (tmp_path / "alone.pt").write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def everything(folder):
+    return sorted(str(path) for path in folder.rglob("*"))
+
+
+def refuse(name, argv, logs, capsys, parts):
+    before = everything(logs)
+    code = load_script(name).main([text.replace("LOGS", str(logs)) for text in argv])
+    error = capsys.readouterr().err
+    lines = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert code not in (0, None)
+    assert len(lines) == 1 and "Traceback" not in error, error
+    for part in parts:
+        assert part.replace("LOGS", str(logs)) in lines[0]
+    assert everything(logs) == before
+
+
+LOG = ["--log_root", "LOGS/logs"]
+TRAIN = [
+    # what is typed, what the answer must name
+    ([], ["--task is missing", "SAPG-Allegro-Reorient"]),
+    (["--task", "SAPG-Alegro-Reorient"], ["unknown", "did you mean SAPG-Allegro-Reorient?"]),
+    (["--task", "Isaac-Cartpole-Direct"], ["no configuration for SAPG", "SAPG-Allegro-Reorient"]),
+    (["--task", "nopackage:SAPG-Allegro-Reorient"], ["package 'nopackage' cannot be imported"]),
+    ([*TASK, "--num_env", "12"], ["unknown option --num_env", "--num_envs"]),
+    ([*TASK, "--num_envs", "many"], ["--num_envs", "invalid int value: 'many'"]),
+    ([*TASK, "num_envs=12"], ["'num_envs=12' is not understood", "env.NAME=VALUE"]),
+    ([*TASK, "env.scene.num_env=12"], ["no option env.scene.num_env", "env.scene.num_envs"]),
+    ([*TASK, "env.num_envs=12"], ["no option env.num_envs", "env.scene.num_envs"]),
+    ([*TASK, "agent.num_block=3"], ["no option agent.num_block", "agent.num_blocks"]),
+    ([*TASK, "agent.learning_rate=fast"], ["agent.learning_rate=fast", "a number", "0.0005"]),
+    ([*TASK, "agent.subsample=rows"], ["one of block, transition"]),
+    ([*TASK, "env.sim.dt=x"], ["env.sim.dt=x", "a number"]),
+    ([*TASK, "physics=bullet"], ["physics=bullet is unknown", "ovphysx", "newton_mjwarp"]),
+    ([*TASK, "presets=papers"], ["presets=papers is unknown", "paper"]),
+    ([*TASK, "physics=isaacsim_physx"], ["Isaac Sim", "not installed", "physics=ovphysx"]),
+    ([*TASK, "--num_envs", "100"], ["100", "96", "102"]),
+    ([*TASK, "--num_envs", "0"], ["at least 1"]),
+    ([*TASK, "--num_envs", "12", "agent.num_blocks=0"], ["num_blocks is 0", "at least 1"]),
+    ([*TASK, "--num_envs", "12", "env.scene.num_envs=24"], ["contradict", "--num_envs 12"]),
+    ([*TASK, "--device", "cpu", "env.sim.device=cuda:0"], ["contradict", "--device cpu"]),
+    ([*TASK, "--seed", "1", "agent.seed=2"], ["contradict", "--seed 1"]),
+    ([*TASK, "env.seed=3"], ["use --seed"]),
+    ([*TASK, "agent.rollouts=4", "agent.rollouts=8"], ["agent.rollouts is given more than once"]),
+    ([*TASK, "--algorithm", "ppo", "agent.num_blocks=6"], ["--algorithm ppo", "agent.num_blocks=6"]),
+    ([*TASK, "--algorithm", "dqn"], ["--algorithm", "sapg", "ppo"]),
+    ([*TASK, "--headless", "--viz", "newton_gl"], ["--headless", "--viz newton_gl", "contradict"]),
+    ([*TASK, "--max_iterations", "0"], ["--max_iterations 0", "at least 1"]),
+    ([*TASK, "--seed", "-5"], ["--seed -5", "-1 for a random one"]),
+    ([*TASK, "--device", "gpu"], ["--device gpu is unknown", "cpu"]),
+    ([*TASK, "--device", "cuda:99"], ["cuda:99 does not exist", "cpu"]),
+    ([*TASK, "--logger", "neptune"], ["--logger", "tensorboard", "wandb"]),
+    ([*TASK, "--num_envs", "12", "--log_root", "LOGS/file"], ["cannot write", "LOGS/file", "--log_root"]),
+    ([*TASK, *LOG, "--resume", "latest", "--init_from", "best"], ["--resume", "--init_from", "drop one"]),
+    ([*TASK, "--log_root", "LOGS/none", "--resume", "latest"], ["no run with a checkpoint", "LOGS/none"]),
+    ([*LOG, "--resume", "LOGS/none.pt"], ["none.pt does not exist", "runs found", "allegro_reorient"]),
+    ([*LOG, "--resume", "LOGS/cut.pt"], ["cut.pt is truncated or damaged"]),
+    ([*LOG, "--resume", "LOGS/code.pt"], ["code.pt holds Python objects that could run code", "nothing was loaded"]),
+    ([*LOG, "--resume", "LOGS/alone.pt"], ["lies in no run folder", "--init_from"]),
+    ([*LOG, "--resume", "latest", "agent.num_blocks=3"], ["agent.num_blocks=3", "which has 6", "--init_from"]),
+    ([*LOG, "--resume", "latest", "--num_envs", "24"], ["--num_envs 24", "12"]),
+    ([*LOG, "--resume", "latest", "--algorithm", "ppo"], ["--algorithm ppo", "sapg"]),
+    (
+        [*TASK, *LOG, "--num_envs", "12", "--init_from", "latest", "agent.num_blocks=3"],
+        ["6 policies", "num_blocks is 3"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("argv", "parts"), TRAIN, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+def test_train_answers_in_one_line(argv, parts, logs, capsys):
+    refuse("train", argv if "--log_root" in argv else [*argv, *LOG], logs, capsys, parts)
+
+
+PLAY = [
+    ([*LOG, "--block", "6"], ["--block 6 does not exist", "0 (the leader) to 5"]),
+    ([*LOG, "--checkpoint", "none"], ["--task is missing"]),
+    ([*LOG, "--checkpoint", "LOGS/cut.pt"], ["truncated or damaged"]),
+    ([*LOG, "--checkpoint", "LOGS/code.pt"], ["could run code"]),
+    ([*LOG, "agent.num_blocks=3"], ["agent.num_blocks=3", "come from the checkpoint"]),
+    ([*LOG, "--num_envs", "0"], ["--num_envs 0", "at least 1"]),
+    ([*LOG, "--actions", "random"], ["--actions", "deterministic", "stochastic"]),
+]
+
+
+@pytest.mark.parametrize("name", ["play", "evaluate"])
+@pytest.mark.parametrize(("argv", "parts"), PLAY, ids=lambda value: " ".join(value) if isinstance(value, list) else "")
+def test_play_and_evaluate_answer_in_one_line(name, argv, parts, logs, capsys):
+    refuse(name, argv, logs, capsys, parts)
+
+
+@pytest.mark.parametrize(
+    ("name", "argv", "parts"),
+    [
+        ("play", ["--steps", "0"], ["--steps 0", "at least 1"]),
+        ("play", ["--video", "LOGS/film.gif"], ["film.gif", ".mp4", "--frames"]),
+        ("play", ["--video", "LOGS/a.mp4", "--frames", "LOGS/b"], ["--video and --frames contradict"]),
+        ("play", ["--frames", "LOGS/file"], ["exists and is not overwritten"]),
+        ("play", ["--size", "big"], ["--size big", "640x480"]),
+        ("evaluate", ["--episodes", "0"], ["--episodes 0", "at least 1"]),
+        ("evaluate", ["--output", "LOGS/file"], ["exists and is not overwritten"]),
+        ("evaluate", ["--output", "LOGS/none/x.json"], ["no folder"]),
+    ],
+)
+def test_own_options_answer_in_one_line(name, argv, parts, logs, capsys):
+    refuse(name, [*argv, *LOG], logs, capsys, parts)
+
+
+@pytest.mark.slow
+def test_the_process_ends_with_code_2_and_one_line():
+    command = [sys.executable, "scripts/train.py", *TASK, "--num_envs", "100"]
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 2
+    errors = [line for line in result.stderr.splitlines() if "rror" in line]
+    assert errors == ["error: num_envs is 100, which 6 blocks cannot share equally; use --num_envs 96 or 102"]
+    assert "Traceback" not in result.stderr
