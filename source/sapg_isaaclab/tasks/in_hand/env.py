@@ -101,9 +101,10 @@ class InHandReorientEnv(DirectRLEnv):
         targets = self._actuated_lower + 0.5 * (self.actions + 1.0) * span
         targets = torch.lerp(self.targets, targets, self.cfg.action_smoothing)
         self.targets.copy_(targets.clamp(self._actuated_lower, self._actuated_upper))
+        self.hand.actuators.target_command.set_position_index(value=self.targets, joint_ids=self._actuated_ids)
 
     def _apply_action(self) -> None:
-        self.hand.actuators.target_command.set_position_index(value=self.targets, joint_ids=self._actuated_ids)
+        """Nothing: called in every physics step, but the drives keep their targets for the whole control step."""
 
     # dones, rewards
 
@@ -153,10 +154,8 @@ class InHandReorientEnv(DirectRLEnv):
         self.hand.write_joint_velocity_to_sim_index(
             velocity=torch.zeros_like(joint_pos), joint_ids=self._joint_ids, env_ids=env_ids
         )
+        # the drives get their targets with the next action
         self.targets[env_ids] = self.joint_pos(self._actuated_ids)[env_ids]
-        self.hand.actuators.target_command.set_position_index(
-            value=self.targets[env_ids], joint_ids=self._actuated_ids, env_ids=env_ids
-        )
 
         pose = torch.empty(count, 7, device=self.device)
         pose[:, :3] = self._start_pos + self.scene.env_origins[env_ids]
