@@ -4,8 +4,9 @@ One environment lives at a time, so a module makes its own and its tests share i
 """
 
 import gymnasium as gym
-import sapg_isaaclab  # noqa: F401
 import torch
+
+import sapg_isaaclab  # noqa: F401
 
 TASK_ID = "SAPG-Allegro-Reorient"
 

@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from sapg_isaaclab.assets import kinematics
-from sapg_isaaclab.assets.tables.allegro_hand import ALLEGRO_HAND
 from scipy.spatial.transform import Rotation
 from sim_env import hold_actions, make, place_object
+
+from sapg_isaaclab.assets import kinematics
+from sapg_isaaclab.assets.tables.allegro_hand import ALLEGRO_HAND
 
 NUM_ENVS = 32
 JOINTS = [f"{finger}_joint_{i}" for finger in ("index", "middle", "ring", "thumb") for i in range(4)]

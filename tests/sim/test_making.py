@@ -4,10 +4,11 @@ import gymnasium as gym
 import pytest
 import torch
 from isaaclab_tasks.utils import parse_env_cfg
+from sim_env import TASK_ID, make
+
 from sapg_isaaclab.tasks.in_hand.env import InHandReorientEnv
 from sapg_isaaclab.tasks.in_hand.env_cfg import AllegroReorientEnvCfg
 from sapg_isaaclab.tasks.make import check_num_blocks
-from sim_env import TASK_ID, make
 
 
 def rollout(env, steps=30, seed=5):

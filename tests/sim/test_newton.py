@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from sim_env import hold_actions, make, place_object
+
 from sapg_isaaclab.assets import kinematics
 from sapg_isaaclab.assets.tables.allegro_hand import ALLEGRO_HAND
-from sim_env import hold_actions, make, place_object
 
 pytestmark = pytest.mark.slow
 

@@ -5,8 +5,9 @@ from isaaclab_newton.physics import NewtonCfg
 from isaaclab_ov.physics import OvPhysxCfg
 from isaaclab_physx.physics import PhysxCfg
 from isaaclab_tasks.utils import parse_env_cfg
-from sapg_isaaclab.tasks.physics import PER_ENV, PHYSICS_NAMES, PhysicsPresets, contact_buffers, fit_contact_buffers
 from sim_env import TASK_ID
+
+from sapg_isaaclab.tasks.physics import PER_ENV, PHYSICS_NAMES, PhysicsPresets, contact_buffers, fit_contact_buffers
 
 
 def test_names_are_the_presets():

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import torch
 from isaaclab_tasks.utils import parse_env_cfg
-from sapg_isaaclab.tasks.rendering import enable_rendering, grab_frame
 from sim_env import TASK_ID, make
+
+from sapg_isaaclab.tasks.rendering import enable_rendering, grab_frame
 
 
 @pytest.mark.skipif(ctypes.util.find_library("EGL") is None, reason="libEGL is not installed")
