@@ -11,7 +11,7 @@ def model(**changes) -> BlockActorCritic:
     torch.manual_seed(0)
     options = {
         "num_blocks": 4, "latent_dim": 3, "hidden_sizes": (8, 6), "activation": "elu", "separate": False,
-        "critic_states": False, "std_mode": "per_block", "initial_log_std": 0.0,
+        "critic_states": False, "critic_latent": True, "std_mode": "per_block", "initial_log_std": 0.0,
     }  # fmt: skip
     return BlockActorCritic(OBS, None, ACT, "cpu", **{**options, **changes})
 
@@ -73,3 +73,26 @@ def test_skrls_way_of_asking_gives_the_same_and_leads_by_default():
     torch.testing.assert_close(again["log_prob"], out["log_prob"])
     assert net.act({"observations": x}, role="value")[0].shape == (6, 1)
     assert extra["log_std"].shape == (6, 2)
+
+
+def test_tied_policies_are_ppo_with_a_constant_extra_input():
+    net, x = model(std_mode="shared"), torch.randn(20, 5)
+    with torch.no_grad():
+        net.latents.copy_(net.latents[:1].expand(4, -1))
+    mixed = net.evaluate(torch.cat((x, net.identity(torch.arange(20) % 4)), dim=1))
+    plain = model(num_blocks=1, std_mode="shared")
+    state = {name: value for name, value in net.state_dict().items() if name != "latents"}
+    weight = state["actor.first.weight"]
+    state["actor.first.bias"] = state["actor.first.bias"] + weight[:, 5:] @ net.latents[0]  # the input's constant part
+    state["actor.first.weight"] = weight[:, :5]
+    plain.load_state_dict(state)
+    for ours, theirs in zip(mixed, plain.evaluate(x), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_critic_without_latent_gives_all_policies_the_same_value():
+    rows = torch.cat((torch.randn(1, 5).expand(4, 5), torch.eye(4)), dim=1)
+    _, _, values = model(separate=True, critic_latent=False).evaluate(rows)
+    torch.testing.assert_close(values, values[:1].expand(4))
+    _, _, values = model(separate=True).evaluate(rows)
+    assert (values - values[0]).abs()[1:].min() > 1e-3

@@ -285,7 +285,9 @@ def test_it_trains_under_skrls_own_trainer(tmp_path):
     agent.write_interval, agent.checkpoint_interval = 4, 4
     agent.experiment_dir = str(tmp_path / "run")
     before = copy.deepcopy(agent.model.state_dict())
-    trainer = SequentialTrainer(env=env, agents=agent, cfg={"timesteps": 8, "disable_progressbar": True})
+    trainer = SequentialTrainer(
+        env=env, agents=agent, cfg={"timesteps": 8, "disable_progressbar": True, "close_environment_at_exit": False}
+    )
     trainer.train()
     assert any(not torch.equal(value, before[name]) for name, value in agent.model.state_dict().items())
     assert list(tmp_path.glob("run/checkpoints/agent_8.pt")) and list(tmp_path.glob("run/events*"))

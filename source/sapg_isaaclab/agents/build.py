@@ -45,6 +45,7 @@ def build_agent(env: Any, cfg: SapgCfg, *, with_memory: bool = True) -> SAPG:
         activation=cfg.activation,
         separate=cfg.separate,
         critic_states=cfg.critic_input == "states",
+        critic_latent=cfg.critic_latent,
         std_mode=cfg.std_mode,
         initial_log_std=cfg.initial_log_std,
     )

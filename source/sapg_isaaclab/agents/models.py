@@ -25,7 +25,7 @@ class BlockTrunk(nn.Module):
 
     Args:
         num_inputs: Number D of observation columns.
-        num_blocks: Number of policies M; with one there is no identity and no latent.
+        num_blocks: Number of policies M; with one the identity, if there is any, and the latent are left out.
         latent_dim: Size of a latent.
         hidden_sizes: Units of the hidden layers.
         activation: Name in :data:`ACTIVATIONS`.
@@ -35,7 +35,7 @@ class BlockTrunk(nn.Module):
         self, num_inputs: int, num_blocks: int, latent_dim: int, hidden_sizes: tuple[int, ...], activation: str
     ) -> None:
         super().__init__()
-        self.num_inputs = num_inputs
+        self.num_inputs, self.conditioned = num_inputs, num_blocks > 1
         self.first = nn.Linear(num_inputs + (latent_dim if num_blocks > 1 else 0), hidden_sizes[0])
         layers: list[nn.Module] = [ACTIVATIONS[activation]()]
         for a, b in zip(hidden_sizes[:-1], hidden_sizes[1:]):
@@ -47,13 +47,15 @@ class BlockTrunk(nn.Module):
 
         Args:
             inputs: Observations with the identity of the policy. Shape (rows, D + M), or (rows, D) with one block.
-            latents: Latent of every policy. Shape (M, latent_dim); None with one block.
+            latents: Latent of every policy. Shape (M, latent_dim); not read with one block.
 
         Returns:
             Features of shape (rows, units).
         """
         weight = self.first.weight
-        if latents is not None:
+        if not self.conditioned:
+            inputs = inputs[:, : self.num_inputs]
+        else:
             weight = torch.cat((weight[:, : self.num_inputs], weight[:, self.num_inputs :] @ latents.T), dim=1)
         return self.rest(F.linear(inputs, weight, self.first.bias))
 
@@ -74,6 +76,7 @@ class BlockActorCritic(Model):
         activation: Name in :data:`ACTIVATIONS`.
         separate: Whether the critic has a trunk of its own.
         critic_states: Whether that trunk sees the privileged state instead of the observation.
+        critic_latent: Whether that trunk takes the latent too.
         std_mode: ``per_block``, ``shared`` or ``state``.
         initial_log_std: Logarithm of the standard deviation before training.
     """
@@ -91,6 +94,7 @@ class BlockActorCritic(Model):
         activation: str,
         separate: bool,
         critic_states: bool,
+        critic_latent: bool,
         std_mode: str,
         initial_log_std: float,
     ) -> None:
@@ -98,11 +102,11 @@ class BlockActorCritic(Model):
             observation_space=observation_space, state_space=state_space, action_space=action_space, device=device
         )
         self.num_blocks, self.std_mode = num_blocks, std_mode
-        trunk = (num_blocks, latent_dim, hidden_sizes, activation)
+        shape = (latent_dim, hidden_sizes, activation)
         self.latents = nn.Parameter(torch.randn(num_blocks, latent_dim)) if num_blocks > 1 else None
-        self.actor = BlockTrunk(self.num_observations, *trunk)
+        self.actor = BlockTrunk(self.num_observations, num_blocks, *shape)
         critic_inputs = self.num_states if critic_states else self.num_observations
-        self.critic = BlockTrunk(critic_inputs, *trunk) if separate else None
+        self.critic = BlockTrunk(critic_inputs, num_blocks if critic_latent else 1, *shape) if separate else None
         self.mean = nn.Linear(hidden_sizes[-1], self.num_actions)
         self.value = nn.Linear(hidden_sizes[-1], 1)
         if std_mode == "state":

@@ -55,6 +55,9 @@ class SapgCfg(AgentCfg):
     critic_input: Literal["observations", "states"] = "observations"
     """What the critic sees. ``states`` is the environment's privileged state and needs ``separate``."""
 
+    critic_latent: bool = True
+    """Whether a separate critic takes the latent too (the paper). The official code's privileged critic does not."""
+
     std_mode: Literal["per_block", "shared", "state"] = "per_block"
     """Standard deviation: one learned vector for each policy, one for all, or a network output."""
 
@@ -225,6 +228,10 @@ class SapgCfg(AgentCfg):
         _require(
             self.critic_input == "observations" or self.separate,
             "agent.critic_input=states needs a trunk of its own; add agent.separate=true",
+        )
+        _require(
+            self.critic_latent or self.separate,
+            "agent.critic_latent=false cannot be had with a shared trunk; add agent.separate=true",
         )
         if self.num_blocks > 1:
             self._check_aggregation(layout)
