@@ -13,6 +13,8 @@ from typing import Any, NoReturn
 from sapg_isaaclab.training.errors import InputError, TrainingError, one_line
 from sapg_isaaclab.training.task_config import SELECTORS
 
+_ELSEWHERE = {"--video": "videos are made by scripts/play.py", "--checkpoint": "use --resume or --init_from"}
+
 
 class Parser(argparse.ArgumentParser):
     """Argument parser whose errors are one line."""
@@ -68,16 +70,14 @@ def parse(parser: Parser, argv: list[str] | None) -> tuple[argparse.Namespace, l
 
     add_launcher_args(parser)
     parser.set_defaults(device=None)
-    try:
-        args, tokens = setup_preset_cli(parser, sys.argv[1:] if argv is None else argv)
-    except argparse.ArgumentError as error:
-        raise InputError(one_line(error)) from error
+    args, tokens = setup_preset_cli(parser, sys.argv[1:] if argv is None else argv)
     known = [option for action in parser._actions for option in action.option_strings]
     for token in tokens:
         name, equals, _ = token.partition("=")
         if name.startswith("-"):
             near = difflib.get_close_matches(name, known, n=1)
-            raise InputError(f"unknown option {name}; {f'did you mean {near[0]}?' if near else 'see --help'}")
+            hint = _ELSEWHERE.get(name, f"did you mean {near[0]}?" if near else "see --help")
+            raise InputError(f"unknown option {name}; {hint}")
         if not equals or not (name in SELECTORS or name.startswith(("env.", "agent."))):
             raise InputError(
                 f"{token!r} is not understood; allowed are --options, physics=NAME, presets=NAME, env.NAME=VALUE and"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import pathlib
 import re
 from types import TracebackType
@@ -41,7 +42,7 @@ def target(args: argparse.Namespace) -> pathlib.Path | None:
 
 
 def default_target(job: Replay) -> pathlib.Path:
-    """Video file used when none is named: below the run folder, or here for a checkpoint without one.
+    """Video file used when none is named: below the run folder, or below the working folder if that cannot be.
 
     Args:
         job: What is played.
@@ -49,7 +50,8 @@ def default_target(job: Replay) -> pathlib.Path:
     Returns:
         A path of no existing file.
     """
-    folder = job.run.path / "videos" if job.run is not None else pathlib.Path("videos")
+    own = job.run is not None and os.access(job.run.path, os.W_OK)
+    folder = job.run.path / "videos" if own else pathlib.Path("videos")
     iteration = job.saved["iteration"] if job.saved is not None else 0
     stem = f"play_{iteration}_block_{job.block}"
     names = (folder / f"{stem}{f'_{count}' if count else ''}.mp4" for count in range(10_000))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from typing import Any
@@ -59,6 +60,10 @@ class Progress:
             env_steps: Number of environment steps so far.
             metrics: Value by tag.
         """
+        with contextlib.suppress(BrokenPipeError):  # whoever read along has gone; training is worth more
+            self._show(iteration, env_steps, metrics)
+
+    def _show(self, iteration: int, env_steps: int, metrics: dict[str, float]) -> None:
         elapsed = time.monotonic() - self._began
         eta_s = elapsed / max(iteration - self._start, 1) * (self._total - iteration)
         if self._live is not None:

@@ -160,6 +160,8 @@ def _check_selectors(task: str, tokens: list[str], declared: dict[str, dict[str,
         for name in (part.strip() for part in names.split(",")):
             if name not in known:
                 allowed = f"use one of {', '.join(known)}" if known else "the task has none to choose from"
+                near = difflib.get_close_matches(name, known, n=1)
+                allowed = f"did you mean {near[0]}? Otherwise {allowed}" if near else allowed
                 raise InputError(f"{selector}={name} is unknown for {task}; {allowed}")
 
 
@@ -282,11 +284,11 @@ def check_resume(args: argparse.Namespace, tokens: list[str], saved: dict[str, A
             raise InputError(f"--{flag} {value} differs from the run to resume, which has {saved[flag]}; {way_out}")
     for token in tokens:
         path, value = token.split("=", 1)
-        if token in saved["overrides"]:
-            continue
-        now = "another"
+        now = dict(override.split("=", 1) for override in saved["overrides"]).get(path, "the task's default")
         if path.startswith("agent."):
             with contextlib.suppress(KeyError):
                 now = str(get_option(saved["agent_cfg"], path.removeprefix("agent.")))
-        if now != value:
+        if path == "agent.num_blocks" and now != value:
+            raise InputError(f"{token}, but the run to resume has {now} policies, which cannot change; drop it")
+        if now != value and token not in saved["overrides"]:
             raise InputError(f"{token} differs from the run to resume, which has {now}; {way_out}")

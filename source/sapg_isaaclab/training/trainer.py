@@ -115,7 +115,7 @@ class Trainer:
             logger=self.cfg.logger,
             start_env_steps=self.env_steps,
             wandb_id=self.wandb_id,
-            config=self.description,
+            config={key: value for key, value in self.description.items() if key != "params"},
         )
         self.wandb_id = writer.wandb_id
         # a run that is stopped at once leaves a checkpoint too
