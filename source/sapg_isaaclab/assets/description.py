@@ -15,7 +15,7 @@ IDENTITY: Quat = (0.0, 0.0, 0.0, 1.0)
 
 @dataclass(frozen=True)
 class Box:
-    """A box whose edges are parallel to its frame."""
+    """A box whose edges are parallel to its frame unless it is turned in it."""
 
     center: Vec3
     """Centre in the frame [m]."""
@@ -31,6 +31,9 @@ class Box:
 
     collides: bool = True
     """Whether the shape takes part in contacts; otherwise it is only drawn."""
+
+    rpy: Vec3 = (0.0, 0.0, 0.0)
+    """Roll, pitch, yaw of the box in the frame [rad]."""
 
 
 @dataclass(frozen=True)
@@ -96,10 +99,13 @@ class Body:
     """Centre of mass in the body frame [m]."""
 
     inertia: Vec3
-    """Principal moments of inertia about the centre of mass, axes parallel to the body frame [kg m^2]."""
+    """Principal moments of inertia about the centre of mass [kg m^2]."""
 
     shapes: tuple[Shape, ...] = ()
     """Shapes fixed to the body."""
+
+    principal_axes: Quat = IDENTITY
+    """Orientation of the principal axes in the body frame, xyzw."""
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,29 @@ code's: TGS with 8 position and no velocity iterations, contact offset 2 mm, res
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import isaaclab.sim as sim_utils
 from isaaclab.actuators import ImplicitActuatorCfg
-from isaaclab.assets import ArticulationCfg, RigidObjectCfg
+from isaaclab.assets import ArticulationCfg, AssetBaseCfg, RigidObjectCfg
+from isaaclab.sim.schemas import MassCfg, UsdPhysicsRigidBodyCfg
 from isaaclab_newton.sim.schemas import MujocoRigidBodyCfg, NewtonArticulationCfg
 from isaaclab_physx.sim.schemas import PhysxArticulationCfg, PhysxCollisionCfg, PhysxRigidBodyCfg
 
 from sapg_isaaclab.assets.generate import DATA_DIR
+from sapg_isaaclab.assets.tables import cuboids
 from sapg_isaaclab.assets.tables.allegro_hand import ALLEGRO_HAND
 from sapg_isaaclab.assets.tables.allegro_hand import DRIVE as ALLEGRO_DRIVE
+from sapg_isaaclab.assets.tables.bucket import BUCKET
+from sapg_isaaclab.assets.tables.kuka_allegro import ARM_DRIVE, HAND_DRIVE, KUKA_ALLEGRO
 from sapg_isaaclab.assets.tables.objects import ALLEGRO_CUBE, GROUND
+from sapg_isaaclab.assets.tables.table import TABLE_CENTER, TABLE_COLOR, TABLE_SIZE
 
 ALLEGRO_JOINT_NAMES = [joint.name for joint in ALLEGRO_HAND.joints]
 """The 16 joints in the order of actions and observations: index, middle, ring, thumb, each from the palm outwards."""
+
+KUKA_ALLEGRO_JOINT_NAMES = [joint.name for joint in KUKA_ALLEGRO.joints]
+"""The 23 joints in the order of actions and observations: arm from the base, then index, middle, ring, thumb."""
 
 CONTACT = PhysxCollisionCfg(contact_offset=0.002, rest_offset=0.0)
 """PhysX starts to make contacts at 2 mm and lets shapes rest at 0."""
@@ -113,3 +122,102 @@ ALLEGRO_CUBE_CFG = RigidObjectCfg(
 
 GROUND_CFG = sim_utils.UsdFileCfg(usd_path=usd_path(GROUND.name))
 """Ground plane that needs no download."""
+
+
+KUKA_ALLEGRO_ARM_POS = (-1.571, 1.571, 0.0, 1.376, 0.0, 1.485, 2.358)
+"""Default arm joints of the one-arm tasks [rad]: palm 16 cm above the table, facing down."""
+
+KUKA_ALLEGRO_CFG = ALLEGRO_HAND_CFG.replace(
+    spawn=ALLEGRO_HAND_CFG.spawn.replace(
+        usd_path=usd_path(KUKA_ALLEGRO.name),
+        rigid_props=[
+            ALLEGRO_HAND_CFG.spawn.rigid_props[0].replace(linear_damping=0.01),
+            MujocoRigidBodyCfg(gravcomp=1.0),
+        ],
+    ),
+    init_state=ArticulationCfg.InitialStateCfg(
+        pos=(0.0, 0.8, 0.0),
+        rot=(0.0, 0.0, 0.0, 1.0),
+        joint_pos={
+            joint.name: min(max(value, joint.lower), joint.upper)
+            for joint, value in zip(KUKA_ALLEGRO.joints, (*KUKA_ALLEGRO_ARM_POS, *(0.0,) * 16))
+        },
+    ),
+    actuators={
+        "arm": ImplicitActuatorCfg(
+            joint_names_expr=["iiwa7_joint_.*"],
+            stiffness=ARM_DRIVE.stiffness,
+            damping=ARM_DRIVE.damping,
+            joint_effort_limit=ARM_DRIVE.effort,
+            joint_velocity_limit=ARM_DRIVE.velocity,
+            friction=ARM_DRIVE.friction,
+            armature=ARM_DRIVE.armature,
+        ),
+        "hand": ImplicitActuatorCfg(
+            joint_names_expr=["(index|middle|ring|thumb)_joint_.*"],
+            stiffness=HAND_DRIVE.stiffness,
+            damping=HAND_DRIVE.damping,
+            joint_effort_limit=HAND_DRIVE.effort,
+            joint_velocity_limit=HAND_DRIVE.velocity,
+            friction={joint.name: joint.drive.friction for joint in KUKA_ALLEGRO.joints[7:]},
+            armature=HAND_DRIVE.armature,
+        ),
+    },
+)
+"""Kuka iiwa7 with an Allegro hand, 0.8 m behind the table, drives of the official tasks."""
+
+
+TABLE_CFG = AssetBaseCfg(
+    prim_path="{ENV_REGEX_NS}/Table",
+    spawn=sim_utils.CuboidCfg(
+        size=TABLE_SIZE,
+        collision_props=CONTACT,
+        visual_material=sim_utils.PreviewSurfaceCfg(diffuse_color=TABLE_COLOR),
+    ),
+    init_state=AssetBaseCfg.InitialStateCfg(pos=TABLE_CENTER),
+)
+"""Fixed table whose top is at 0.53 m."""
+
+
+BUCKET_CFG = RigidObjectCfg(
+    prim_path="{ENV_REGEX_NS}/Bucket",
+    spawn=sim_utils.UsdFileCfg(
+        usd_path=usd_path(BUCKET.name),
+        rigid_props=UsdPhysicsRigidBodyCfg(kinematic_enabled=True),
+        collision_props=CONTACT,
+    ),
+    init_state=RigidObjectCfg.InitialStateCfg(pos=(0.7, 0.0, 0.3), rot=(0.0, 0.0, 0.0, 1.0)),
+)
+"""Bucket that stays where it is put."""
+
+
+def cuboid_spawner(scales: Sequence[cuboids.Scale]) -> sim_utils.MultiAssetSpawnerCfg:
+    """Spawner of one cuboid per scale.
+
+    Args:
+        scales: Edges in percent of the base edge.
+
+    Returns:
+        The spawner; which environment gets which cuboid is the cloner's choice.
+    """
+    # the cuboids are boxes and nothing else: one shape a body is the least a simulator can be given
+    return sim_utils.MultiAssetSpawnerCfg(
+        assets_cfg=[
+            sim_utils.CuboidCfg(
+                size=cuboids.edges(scale),
+                mass_props=MassCfg(mass=cuboids.mass(scale)),
+                rigid_props=ALLEGRO_CUBE_CFG.spawn.rigid_props,
+                collision_props=CONTACT,
+            )
+            for scale in scales
+        ],
+        random_choice=False,
+    )
+
+
+CUBOID_CFG = RigidObjectCfg(
+    prim_path="{ENV_REGEX_NS}/Object",
+    spawn=cuboid_spawner([(100, 100, 100)]).assets_cfg[0],
+    init_state=RigidObjectCfg.InitialStateCfg(pos=(0.0, 0.0, 0.63), rot=(0.0, 0.0, 0.0, 1.0)),
+)
+"""Object of the AllegroKuka tasks, 0.1 m above the table top; the environment replaces the default cube it spawns."""

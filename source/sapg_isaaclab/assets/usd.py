@@ -117,7 +117,7 @@ def _write_body(prim: Usd.Prim, body: Body, offsets: dict[str, Pose]) -> None:
     mass.CreateMassAttr(body.mass)
     mass.CreateCenterOfMassAttr(Gf.Vec3f(*body.com))
     mass.CreateDiagonalInertiaAttr(Gf.Vec3f(*body.inertia))
-    mass.CreatePrincipalAxesAttr(Gf.Quatf(1.0))
+    mass.CreatePrincipalAxesAttr(_quat(np.asarray(body.principal_axes)))
     for index, shape in enumerate(body.shapes):
         _write_shape(prim, index, shape, offsets.get(shape.frame))
 
@@ -131,7 +131,7 @@ def _write_shape(body: Usd.Prim, index: int, shape: Shape, offset: Pose | None) 
         geom = UsdGeom.Cube.Define(stage, path)
         geom.CreateSizeAttr(2.0)
         geom.CreateExtentAttr([Gf.Vec3f(-1.0), Gf.Vec3f(1.0)])
-        center, scale = np.asarray(shape.center), shape.half
+        center, rotation, scale = np.asarray(shape.center), kinematics.quat_from_rpy(shape.rpy), shape.half
     elif isinstance(shape, Capsule):
         geom = UsdGeom.Capsule.Define(stage, path)
         start, end = np.asarray(shape.start), np.asarray(shape.end)

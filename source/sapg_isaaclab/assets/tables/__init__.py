@@ -2,9 +2,11 @@
 
 from sapg_isaaclab.assets.description import Ground, RigidObject, Robot
 from sapg_isaaclab.assets.tables.allegro_hand import ALLEGRO_HAND
+from sapg_isaaclab.assets.tables.bucket import BUCKET
+from sapg_isaaclab.assets.tables.kuka_allegro import KUKA_ALLEGRO
 from sapg_isaaclab.assets.tables.objects import ALLEGRO_CUBE, GROUND
 
-ALL_TABLES = (ALLEGRO_HAND, ALLEGRO_CUBE, GROUND)
+ALL_TABLES = (ALLEGRO_HAND, ALLEGRO_CUBE, GROUND, KUKA_ALLEGRO, BUCKET)
 """Every table that becomes a USD file."""
 
 
