@@ -103,10 +103,14 @@ class Progress:
     def _table(self, iteration: int, env_steps: int, eta_s: float, metrics: dict[str, float]) -> Group:
         head = Text(
             f"iteration {iteration}/{self._total}   {env_steps:,} env-steps   "
-            f"{metrics.get('Perf/env_steps_per_s', 0.0):,.0f} env-steps/s   ETA {duration(eta_s)}   "
-            f"lr {_number(metrics.get('Policy/learning_rate'), '.1e')}   "
+            f"{metrics.get('Perf/env_steps_per_s', 0.0):,.0f}/s   ETA {duration(eta_s)}"
+        )
+        foot = Text(
+            f"learning rate {_number(metrics.get('Policy/learning_rate'), '.1e')}   "
             f"kl {_number(metrics.get('Policy/kl'), '.4f')}"
         )
+        bar = Table.grid()  # a bar by itself ends without a line break
+        bar.add_row(ProgressBar(total=self._total, completed=iteration, width=60))
         table = Table(box=None, pad_edge=False, padding=(0, 2))
         table.add_column("policy")
         for column in ("return", "successes", "length", "entropy", "std"):
@@ -116,7 +120,7 @@ class Progress:
             row = [_number(metrics.get(f"{own}/{name}")) for name in ("return", "successes", "length")]
             row += [_number(metrics.get(f"Block_{block}/{name}")) for name in ("entropy", "std")]
             table.add_row("leader" if block == 0 else f"follower {block}", *row)
-        return Group(head, ProgressBar(total=self._total, completed=iteration, width=60), table)
+        return Group(head, bar, table, foot)
 
 
 def duration(seconds: float) -> str:
