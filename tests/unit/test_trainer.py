@@ -176,10 +176,10 @@ def test_best_is_by_successes_then_return(tmp_path):
     means = {"return": 1.0, "length": 5.0, "successes": 0.0}
     trainer.episodes.mean = lambda block: means
     decisions = []
-    for successes, value in [(0.0, 1.0), (0.0, 2.0), (0.0, 1.5), (1.0, -5.0), (0.9, 50.0), (1.0, -4.0)]:
+    for successes, value in [(0, 1), (0, 2), (0, 1.5), (0.04, 1.9), (0.01, 3), (1, -5), (0.9, 50), (1, -4)]:
         means |= {"return": value, "successes": successes}
         decisions.append(trainer._is_best())
-    assert decisions == [True, True, False, True, False, True]
+    assert decisions == [True, True, False, False, True, True, False, True]
 
 
 def test_no_checkpoint_is_best_before_every_environment_could_finish(tmp_path):

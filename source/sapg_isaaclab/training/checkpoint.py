@@ -129,7 +129,7 @@ def latest(run: RunFolder) -> pathlib.Path:
 
 
 def best(run: RunFolder) -> pathlib.Path:
-    """Checkpoint with the leader's most successes, then highest return. The newest one until there is a best.
+    """Checkpoint with the leader's most successes (in tenths), then highest return; the newest until there is a best.
 
     Args:
         run: The run folder.
