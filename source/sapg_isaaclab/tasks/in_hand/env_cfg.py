@@ -65,7 +65,7 @@ class InHandReorientEnvCfg(DirectRLEnvCfg):
         render_interval=4,
         physics_material=RigidBodyMaterialBaseCfg(static_friction=1.0, dynamic_friction=1.0, restitution=0.0),
         physics=PhysicsPresets(),
-        default_visualizer_cfg=VisualizerCfg(focal_length=32.0),
+        default_visualizer_cfg=VisualizerCfg(focal_length=36.0),
     )
 
     joint_names: list[str] = MISSING
@@ -158,5 +158,5 @@ class AllegroReorientEnvCfg(InHandReorientEnvCfg):
     actuated_joint_names = ALLEGRO_JOINT_NAMES
     scene: InHandSceneCfg = InHandSceneCfg(num_envs=DEFAULT_NUM_ENVS, env_spacing=1.5, replicate_physics=True)
     goal_asset = ALLEGRO_CUBE.name
-    camera_eye = (-0.04, -0.78, 1.02)
-    camera_lookat = (-0.1, -0.17, 0.54)
+    camera_eye = (-0.02, -0.80, 0.95)
+    camera_lookat = (-0.105, -0.17, 0.55)
