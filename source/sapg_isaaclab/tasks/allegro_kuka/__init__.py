@@ -1,1 +1,0 @@
-"""AllegroKuka: an arm with a hand picks up cuboids from a table to hold, throw or turn them."""
