@@ -113,7 +113,7 @@ def test_no_usd_without_a_table():
 
 
 def test_unknown_asset_is_refused_with_the_choices():
-    with pytest.raises(ValueError, match="asset 'cubo' is unknown; the assets are allegro_hand, cube_65mm, ground"):
+    with pytest.raises(ValueError, match="asset 'cubo' is unknown; the assets are allegro_hand, .*cube_65mm"):
         find_table("cubo")
 
 
