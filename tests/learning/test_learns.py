@@ -12,15 +12,18 @@ OPTIONS = {
     "paper": PAPER,
     "ppo": {"num_blocks": 1},
     "symmetric": {"aggregation": "symmetric"},
+    "recurrent": {"rnn_units": 64, "hidden_sizes": (64,)},
+    "half precision": {"mixed_precision": True},
 }
 
 
 def mean_distance(agent, env: ToyEnv) -> float:
     """Leader's mean distance to the goal over two episodes' worth of steps, without noise."""
     observations, _ = env.reset()
-    total = 0.0
+    player, total = agent.player(), 0.0
     for _ in range(40):
-        observations, rewards, *_ = env.step(agent.act_block(observations, 0))
+        observations, rewards, terminated, truncated, _ = env.step(player(observations))
+        player.reset(terminated | truncated)
         total -= rewards.mean().item()
     return total / 40
 
@@ -30,7 +33,7 @@ def mean_distance(agent, env: ToyEnv) -> float:
 def test_leader_gets_closer_to_the_goal(name):
     torch.manual_seed(0)
     env = ToyEnv(192)
-    cfg = SapgCfg(hidden_sizes=(64, 64), learning_rate=3e-3, rewards_scale=0.1, **OPTIONS[name])
+    cfg = SapgCfg(**{"hidden_sizes": (64, 64), "learning_rate": 3e-3, "rewards_scale": 0.1, **OPTIONS[name]})
     cfg.experiment.write_interval = cfg.experiment.checkpoint_interval = 0
     agent = build_agent(env, cfg)
     agent.init()

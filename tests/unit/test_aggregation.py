@@ -1,14 +1,13 @@
-"""Whose rows reach whom. The rollout encodes its own index, so that every mistake shows."""
+"""Whose rows reach whom. Values encode the index of their row, so that every mistake shows."""
 
 import math
 
 import pytest
 import torch
-from tensordict import TensorDict
 
 from sapg_isaaclab.agents.memory import BlockMemory
 from sapg_isaaclab.agents.sapg.aggregation import draw_pairs, relabel
-from sapg_isaaclab.agents.sapg.batch import minibatch_bounds, row_order, row_weights
+from sapg_isaaclab.agents.sapg.batch import clean_first, minibatch_bounds, row_order, row_weights
 from sapg_isaaclab.agents.sapg.blocks import BlockLayout
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 
@@ -20,32 +19,31 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def rollout() -> tuple[BlockMemory, TensorDict]:
-    """Observation t N + n, action 0 taken with density 1, reward n."""
+def rollout() -> BlockMemory:
+    """Action 0 taken with density 1 in every step."""
     memory = BlockMemory(T, N, M, device="cpu")
-    for name in ("observations", "actions", "log_prob"):
+    for name in ("actions", "log_prob"):
         memory.create_tensor(name, size=1, dtype=torch.float32)
     for name in ("terminated", "truncated"):
         memory.create_tensor(name, size=1, dtype=torch.bool)
-    never = torch.zeros(N, 1, dtype=torch.bool)
-    for t in range(T):
-        code = t * N + torch.arange(N).float()[:, None]
-        memory.add_samples(observations=code, actions=0 * code, log_prob=0 * code, terminated=never, truncated=never)
-    return memory, TensorDict({"observations": T * N + torch.arange(N).float()[:, None]}, batch_size=[N])
+    never, zero = torch.zeros(N, 1, dtype=torch.bool), torch.zeros(N, 1)
+    for _ in range(T):
+        memory.add_samples(actions=zero, log_prob=zero, terminated=never, truncated=never)
+    return memory
 
 
-def evaluate(rows: TensorDict, block: int):
-    """A critic whose value is 1000 block + observation, a policy N(block, 1)."""
-    code = rows["observations"]
-    return torch.full_like(code, float(block)), torch.zeros_like(code), 1000.0 * block + code.squeeze(-1)
+def look(target: int, source: int):
+    """A critic whose value of row t N + n is 1000 target + t N + n, and a policy N(target, 1)."""
+    code = torch.arange((T + 1) * N).float().view(T + 1, N)[:, source * B : (source + 1) * B]
+    return torch.full((T, B, 1), float(target)), torch.zeros(T, B, 1), 1000.0 * target + code
 
 
 REWARDS = torch.arange(N).float().expand(T, N)
 
 
 def test_leader_follower_adds_one_follower_block_for_the_leader():
-    memory, after = rollout()
-    off = relabel(memory, [(0, 2)], REWARDS, after, evaluate, gamma=0.9)
+    memory = rollout()
+    off = relabel(memory, [(0, 2)], REWARDS, look, gamma=0.9)
     assert off.rows.numel() == T * B == off.rows.unique().numel()
     assert set((off.rows % N).tolist()) == {8, 9, 10, 11}
     assert (off.target == 0).all()
@@ -56,16 +54,16 @@ def test_leader_follower_adds_one_follower_block_for_the_leader():
 
 
 def test_log_mu_is_the_targets_density_over_the_behaviours():
-    memory, after = rollout()
-    off = relabel(memory, [(2, 0)], REWARDS, after, evaluate, gamma=0.9)
+    memory = rollout()
+    off = relabel(memory, [(2, 0)], REWARDS, look, gamma=0.9)
     expected = -0.5 * 2.0**2 - 0.5 * math.log(2 * math.pi)  # N(2, 1) at 0, over density 1
     torch.testing.assert_close(off.log_mu, torch.full((T * B,), expected))
 
 
 def test_done_cuts_the_one_step_target():
-    memory, after = rollout()
+    memory = rollout()
     memory.get_tensor_by_name("truncated")[1, 8] = True
-    off = relabel(memory, [(0, 2)], REWARDS, after, evaluate, gamma=0.9)
+    off = relabel(memory, [(0, 2)], REWARDS, look, gamma=0.9)
     where = off.rows == 1 * N + 8
     assert off.returns[where].item() == 8.0
 
@@ -101,7 +99,7 @@ def test_symmetric_independent_gives_every_policy_other_sources():
 def test_none_and_one_block_add_nothing():
     assert draw_pairs(SapgCfg(num_blocks=M, aggregation="none"), BlockLayout(N, M), generator()) == []
     assert draw_pairs(SapgCfg(num_blocks=1), BlockLayout(N, 1), generator()) == []
-    assert relabel(*rollout()[:1], [], REWARDS, rollout()[1], evaluate, gamma=0.9) is None
+    assert relabel(rollout(), [], REWARDS, look, gamma=0.9) is None
 
 
 def test_every_follower_is_drawn_equally_often():
@@ -115,11 +113,11 @@ def test_every_follower_is_drawn_equally_often():
 
 
 def test_transition_subsampling_draws_from_the_union_without_replacement():
-    memory, after = rollout()
+    memory = rollout()
     torch.manual_seed(0)
     cfg = SapgCfg(num_blocks=M, subsample="transition", aggregation="symmetric")
     pairs = draw_pairs(cfg, memory.layout, generator())
-    off = relabel(memory, pairs, REWARDS, after, evaluate, gamma=0.9, rows_per_target=T * B)
+    off = relabel(memory, pairs, REWARDS, look, gamma=0.9, rows_per_target=T * B)
     for target in range(M):
         rows = off.rows[off.target == target]
         assert rows.numel() == T * B == rows.unique().numel()
@@ -129,9 +127,10 @@ def test_transition_subsampling_draws_from_the_union_without_replacement():
 
 
 def batch_of(cfg: SapgCfg, pairs):
-    memory, after = rollout()
-    per_target = T * B if cfg.subsample == "transition" else None
-    off = relabel(memory, pairs, REWARDS, after, evaluate, gamma=0.9, rows_per_target=per_target)
+    memory = rollout()
+    per_target = None if cfg.subsample == "block" else T * B
+    length = cfg.sequence_length if cfg.subsample == "sequence" else 1
+    off = relabel(memory, pairs, REWARDS, look, gamma=0.9, rows_per_target=per_target, run_length=length)
     rows = torch.arange(T * N)
     group = (rows % N) // B
     if off is not None:
@@ -146,6 +145,23 @@ def test_shuffle_visits_every_row_once_and_keeps_fragments_in_time_order():
     fragments = rows[order].view(-1, 2)
     assert (fragments.diff(dim=1) == N).all()
     assert (fragments[:, 0] % N).diff().ne(0).any()
+
+
+def test_sequences_drawn_from_the_union_are_whole():
+    torch.manual_seed(0)
+    cfg = SapgCfg(num_blocks=M, rollouts=T, sequence_length=2, subsample="sequence")
+    rows, group, order = batch_of(cfg, draw_pairs(cfg, BlockLayout(N, M), generator()))
+    assert sorted(order.tolist()) == list(range(T * N + T * B))
+    fragments = rows[order].view(-1, 2)
+    assert (fragments.diff(dim=1) == N).all() and (fragments[:, 0] // N % 2 == 0).all()
+    drawn = rows[group == M]
+    assert set((drawn % N // B).tolist()) == {1, 2} and drawn.unique().numel() == T * B
+
+
+def test_clean_sequences_come_first_in_every_minibatch():
+    resets = torch.tensor([True, False, False, True, True, False, False])
+    order, clean = clean_first(resets, [0, 3, 7])
+    assert order.tolist() == [1, 2, 0, 5, 6, 3, 4] and clean == [2, 2]
 
 
 def test_unshuffled_rows_are_ordered_by_environment():

@@ -54,7 +54,7 @@ class SkrlNet(GaussianMixin, DeterministicMixin, Model):
         return (GaussianMixin if role == "policy" else DeterministicMixin).act(self, inputs, role=role)
 
     def compute(self, inputs, role=""):
-        features = self.actor(inputs["observations"], None)
+        features = self.actor(inputs["observations"], None)[0]
         return (
             (self.mean(features), {"log_std": self.log_std[0]}) if role == "policy" else (self.value_head(features), {})
         )
@@ -126,5 +126,7 @@ def test_three_updates_equal_skrls_ppo():
 
     assert (learned - first).abs().max() > 0.02  # there is something to agree on
     torch.testing.assert_close(learned, rival_learned, atol=1e-5, rtol=0)
-    torch.testing.assert_close(ours.scalers["observations"].mean, rival._observation_preprocessor.mean)
-    torch.testing.assert_close(ours.value_scaler.variance, rival._value_preprocessor.variance, rtol=1e-5, atol=0)
+    torch.testing.assert_close(ours.policies.scalers["observations"].mean, rival._observation_preprocessor.mean)
+    torch.testing.assert_close(
+        ours.policies.value_scaler.variance, rival._value_preprocessor.variance, rtol=1e-5, atol=0
+    )

@@ -47,10 +47,15 @@ def collect(agent: SAPG, env: ToyEnv) -> None:
     agent.update = update
 
 
+def rows_of(agent: SAPG, pairs):
+    batch, off = agent._batch(pairs)
+    return batch.rows, off
+
+
 def test_the_batch_holds_all_rows_and_as_many_off_policy_rows_as_the_leader_has():
     agent, env = make()
     collect(agent, env)
-    batch, off = agent._batch([(0, 2)])
+    batch, off = rows_of(agent, [(0, 2)])
     group = batch["group"]
     assert len(batch) == 12 * 4 + 4 * 4 == len(group)
     assert torch.bincount(group).tolist() == [16, 16, 16, 16]
@@ -69,23 +74,23 @@ def test_mu_is_one_on_policy_and_wherever_source_and_leader_are_the_same_policy(
     with torch.no_grad():
         agent.model.latents.copy_(agent.model.latents[:1].expand(3, -1))
     collect(agent, env)
-    batch, _ = agent._batch([(0, 1)])
+    batch, _ = rows_of(agent, [(0, 1)])
     assert batch["log_mu"].abs().max() < 1e-5
     assert (batch["log_mu"][batch["group"] < 3] == 0).all()
     agent, env = make(importance_clip="mu", mu_max=2.0)
     with torch.no_grad():
         agent.model.latents.mul_(10.0)
     collect(agent, env)
-    batch, off = agent._batch([(0, 1)])
+    batch, off = rows_of(agent, [(0, 1)])
     assert off.log_mu.max() > torch.tensor(2.0).log() >= batch["log_mu"].max() - 1e-6
 
 
 def test_on_policy_ratio_is_one_before_the_first_step():
     agent, env = make(normalize_observations=False)
     collect(agent, env)
-    batch, _ = agent._batch([(0, 1)])
+    batch, _ = rows_of(agent, [(0, 1)])
     rows = batch[batch["group"] < 3]
-    mean, log_std, _ = agent.model.evaluate(rows["inputs", "observations"])
+    mean, log_std, *_ = agent.model.evaluate(rows["inputs", "observations"])
     from sapg_isaaclab.agents.sapg.losses import gaussian_log_prob
 
     torch.testing.assert_close(gaussian_log_prob(rows["actions"], mean, log_std), rows["log_prob"], atol=1e-5, rtol=0)
@@ -94,8 +99,8 @@ def test_on_policy_ratio_is_one_before_the_first_step():
 def test_relabelled_rows_move_the_leaders_latent_and_none_of_the_sources():
     agent, env = make(bounds_loss_scale=0.0)
     collect(agent, env)
-    batch, _ = agent._batch([(0, 2)])
-    parts, *_ = agent._losses(batch[batch["group"] == 3])
+    batch, _ = rows_of(agent, [(0, 2)])
+    parts, *_ = agent.learner.losses(batch[batch["group"] == 3])
     parts.sum().backward()
     gradient = agent.model.latents.grad.abs().sum(dim=1)
     assert gradient[0] > 0 and gradient[1] == 0 and gradient[2] == 0
@@ -105,27 +110,27 @@ def test_relabelled_rows_move_the_leaders_latent_and_none_of_the_sources():
 def test_row_mean_ignores_duplicated_rows_and_policy_sum_weighs_by_m_plus_one():
     agent, env = make()
     collect(agent, env)
-    batch, _ = agent._batch([(0, 2)])
-    once = agent._losses(batch)[0]
-    torch.testing.assert_close(agent._losses(torch.cat((batch, batch)))[0], once)
+    batch, _ = rows_of(agent, [(0, 2)])
+    once = agent.learner.losses(batch)[0]
+    torch.testing.assert_close(agent.learner.losses(torch.cat((batch, batch)))[0], once)
     batch["weights"] = torch.full((len(batch),), 4.0)
-    torch.testing.assert_close(agent._losses(batch)[0], 4.0 * once)
+    torch.testing.assert_close(agent.learner.losses(batch)[0], 4.0 * once)
 
 
 def test_mu_loss_equals_unit_loss_where_mu_is_one():
     agent, env = make()
     collect(agent, env)
-    batch, _ = agent._batch([(0, 1)])
-    unit = agent._losses(batch)[0]
+    batch, _ = rows_of(agent, [(0, 1)])
+    unit = agent.learner.losses(batch)[0]
     batch["log_mu"] = torch.zeros(len(batch))
-    torch.testing.assert_close(agent._losses(batch)[0], unit)
+    torch.testing.assert_close(agent.learner.losses(batch)[0], unit)
 
 
 def test_entropy_bonus_reaches_only_the_log_std_rows_of_followers():
     agent, env = make(entropy_loss_scale=0.01)
     collect(agent, env)
-    batch, _ = agent._batch([(0, 1)])
-    agent._losses(batch)[0][2].backward()
+    batch, _ = rows_of(agent, [(0, 1)])
+    agent.learner.losses(batch)[0][2].backward()
     assert (agent.model.log_std.grad[0] == 0).all() and (agent.model.log_std.grad[1:] < 0).all()
     others = [p for name, p in agent.model.named_parameters() if name != "log_std"]
     assert all(p.grad is None or (p.grad == 0).all() for p in others)
@@ -162,8 +167,8 @@ def test_gradient_norm_limit_reaches_the_step():
 )
 def test_learning_rate_rule(kl, before, after):
     agent, _ = make(learning_rate=before)
-    agent._adapt_learning_rate(torch.tensor(kl))
-    assert agent.optimizer.param_groups[0]["lr"].item() == pytest.approx(after)
+    agent.learner.adapt_learning_rate(torch.tensor(kl))
+    assert agent.learner.learning_rate.item() == pytest.approx(after)
 
 
 def test_kl_scope_on_policy_leaves_cross_policy_divergence_out():
@@ -172,11 +177,11 @@ def test_kl_scope_on_policy_leaves_cross_policy_divergence_out():
         agent.model.latents.mul_(20.0)
     collect(agent, env)
     agent.cfg.normalize_observations = False
-    batch, _ = agent._batch([(0, 2)])
+    batch, _ = rows_of(agent, [(0, 2)])
     agent.cfg.kl_scope = "all"
-    assert agent._losses(batch)[1] > 0.05
+    assert agent.learner.losses(batch)[1] > 0.05
     agent.cfg.kl_scope = "on_policy"
-    assert agent._losses(batch)[1].abs() < 1e-3
+    assert agent.learner.losses(batch)[1].abs() < 1e-3
 
 
 def test_relabelling_draws_no_random_numbers():
@@ -184,26 +189,26 @@ def test_relabelling_draws_no_random_numbers():
     collect(agent, env)
     before = torch.get_rng_state()
     rewards = agent.memory.rollout["rewards"].squeeze(-1)
-    relabel(agent.memory, [(0, 1)], rewards, agent._next, agent._evaluate, gamma=0.99)
+    relabel(agent.memory, [(0, 1)], rewards, agent._look, gamma=0.99)
     assert torch.get_rng_state().equal(before)
 
 
 def test_playing_uses_the_leader_in_every_environment_and_refuses_unknown_blocks():
     agent, env = make()
     observations = env.reset()[0]
-    leader = agent.act_block(observations, 0)
+    leader = agent.player(0)(observations)
     torch.testing.assert_close(
         leader[:4], agent.act(observations, None, timestep=0, timesteps=0)[1]["mean_actions"][:4]
     )
-    follower = agent.act_block(observations, 2)
+    follower = agent.player(2)(observations)
     assert not torch.allclose(leader, follower)
     agent.enable_training_mode(False)
     torch.testing.assert_close(agent.act(observations, None, timestep=0, timesteps=0)[1]["mean_actions"], leader)
     alone = build_agent(ToyEnv(5), agent.cfg, with_memory=False)
     alone.load_policy(agent.state_dict())
-    torch.testing.assert_close(alone.act_block(observations[:5], 2), follower[:5])
+    torch.testing.assert_close(alone.player(2)(observations[:5]), follower[:5])
     with pytest.raises(ValueError, match="block 3 does not exist"):
-        agent.act_block(observations, 3)
+        agent.player(3)
 
 
 @pytest.mark.parametrize("options", [{}, {"importance_clip": "mu", "subsample": "transition"}, {"num_blocks": 1}])
@@ -241,7 +246,7 @@ def test_final_obs_bootstrap_reads_the_true_last_state_and_says_when_it_is_missi
     truncated[5] = True
     final = torch.randn(12, 5)
     values = agent._final_values(truncated, {"final_obs": {"policy": final}})
-    expected = agent._evaluate(TensorDict({"observations": final}, batch_size=[12]), agent._blocks)[2]
+    expected = agent.policies.evaluate(TensorDict({"observations": final}, batch_size=[12]), agent._blocks).values
     assert values[5, 0] == pytest.approx(expected[5].item(), abs=1e-6) and values.count_nonzero() == 1
     with pytest.raises(ValueError, match=r"env\.compute_final_obs=true"):
         agent._final_values(truncated, {})

@@ -48,6 +48,9 @@ def build_agent(env: Any, cfg: SapgCfg, *, with_memory: bool = True) -> SAPG:
         critic_latent=cfg.critic_latent,
         std_mode=cfg.std_mode,
         initial_log_std=cfg.initial_log_std,
+        rnn_units=cfg.rnn_units,
+        rnn_before_mlp=cfg.rnn_before_mlp,
+        rnn_layer_norm=cfg.rnn_layer_norm,
     )
     memory = BlockMemory(cfg.rollouts, env.num_envs, cfg.num_blocks, env.device) if with_memory else None
     return SAPG(models={"policy": model, "value": model}, memory=memory, device=env.device, cfg=cfg, **spaces)

@@ -4,11 +4,14 @@ A row of input is ``[observation, e]`` where ``e`` is the one-hot identity of th
 concatenates the latent phi of the policy to the observation, so the first layer computes W [x, phi] + b. Since
 phi = e Phi for the table Phi of all latents, that equals [W_x, W_phi Phi^T] [x, e] + b: one matrix product without
 gathering a row of Phi for every row of input, and without the scattered, non-deterministic sum of its gradient.
+
+Recurrent networks see the same rows, sequence by sequence: S sequences of L steps are S L rows, step after step. How
+many sequences there are follows from the state they start in.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -20,8 +23,90 @@ from sapg_isaaclab.agents.sapg.losses import gaussian_log_prob
 ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh}
 
 
+class Sequences(NamedTuple):
+    """What a recurrent network must know of its rows besides the rows themselves.
+
+    Attributes:
+        state: Recurrent state before the first step of each sequence. Shape (S, K, H).
+        resets: Whether an episode begins with the row, so that the state is zeroed before it. Shape (S, L); None where
+            none does.
+        clean: The first so many sequences hold no reset and are unrolled in one call; the others step by step.
+    """
+
+    state: torch.Tensor
+    resets: torch.Tensor | None = None
+    clean: int = 0
+
+
+class Outputs(NamedTuple):
+    """What the networks say of their rows.
+
+    Attributes:
+        mean: Mean actions. Shape (rows, A).
+        log_std: Log standard deviations. Shape (rows, A).
+        values: Standardised values. Shape (rows,).
+        state: Recurrent state after the last step of each sequence. Shape (S, K, H); None without recurrence.
+    """
+
+    mean: torch.Tensor
+    log_std: torch.Tensor
+    values: torch.Tensor
+    state: torch.Tensor | None
+
+
+def mlp(sizes: tuple[int, ...], activation: str) -> nn.Sequential:
+    """Linear layers with an activation after each.
+
+    Args:
+        sizes: Numbers of inputs, then of the units of each layer.
+        activation: Name in :data:`ACTIVATIONS`.
+
+    Returns:
+        The layers; nothing but the identity for a single size.
+    """
+    layers: list[nn.Module] = []
+    for a, b in zip(sizes[:-1], sizes[1:]):
+        layers += [nn.Linear(a, b), ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers)
+
+
+def unroll(lstm: nn.LSTM, inputs: torch.Tensor, sequences: Sequences) -> tuple[torch.Tensor, torch.Tensor]:
+    """Run an LSTM over sequences, zeroing its state wherever an episode begins.
+
+    Sequences without such a step, nearly all of them, take one call. Cutting every sequence at the union of all resets
+    would be step by step for thousands of environments, and packing is slower than stepping on a CPU.
+
+    Args:
+        lstm: Single-layer LSTM with ``batch_first``.
+        inputs: Shape (S, L, F).
+        sequences: Start states of shape (S, 2, H) (hidden, cell), resets and the number of clean sequences.
+
+    Returns:
+        Hidden states (S, L, H) and the state (S, 2, H) after the last step.
+    """
+    state, resets, clean = sequences
+    if resets is None:
+        clean = len(inputs)
+    outputs, finals = [], []
+    if clean:
+        h, c = (state[:clean, i].unsqueeze(0).contiguous() for i in (0, 1))
+        out, (h, c) = lstm(inputs[:clean], (h, c))
+        outputs.append(out)
+        finals.append(torch.stack((h[0], c[0]), dim=1))
+    if clean < len(inputs):
+        h, c = (state[clean:, i].unsqueeze(0).contiguous() for i in (0, 1))
+        keep = resets[clean:].logical_not().to(inputs.dtype).T[:, None, :, None]
+        steps = []
+        for t in range(inputs.shape[1]):
+            out, (h, c) = lstm(inputs[clean:, t : t + 1], (h * keep[t], c * keep[t]))
+            steps.append(out)
+        outputs.append(torch.cat(steps, dim=1))
+        finals.append(torch.stack((h[0], c[0]), dim=1))
+    return torch.cat(outputs), torch.cat(finals)
+
+
 class BlockTrunk(nn.Module):
-    """Multi-layer perceptron whose first layer also takes the policy's latent.
+    """Hidden layers of a policy or a value, the first of which also takes the policy's latent.
 
     Args:
         num_inputs: Number D of observation columns.
@@ -29,35 +114,74 @@ class BlockTrunk(nn.Module):
         latent_dim: Size of a latent.
         hidden_sizes: Units of the hidden layers.
         activation: Name in :data:`ACTIVATIONS`.
+        rnn_units: Units H of an LSTM; 0 for none.
+        rnn_before_mlp: Whether the LSTM comes before the other hidden layers (official code) or after (paper).
+        rnn_layer_norm: Whether a layer norm follows the LSTM.
     """
 
     def __init__(
-        self, num_inputs: int, num_blocks: int, latent_dim: int, hidden_sizes: tuple[int, ...], activation: str
+        self,
+        num_inputs: int,
+        num_blocks: int,
+        latent_dim: int,
+        hidden_sizes: tuple[int, ...],
+        activation: str,
+        rnn_units: int = 0,
+        rnn_before_mlp: bool = True,
+        rnn_layer_norm: bool = True,
     ) -> None:
         super().__init__()
         self.num_inputs, self.conditioned = num_inputs, num_blocks > 1
-        self.first = nn.Linear(num_inputs + (latent_dim if num_blocks > 1 else 0), hidden_sizes[0])
-        layers: list[nn.Module] = [ACTIVATIONS[activation]()]
-        for a, b in zip(hidden_sizes[:-1], hidden_sizes[1:]):
-            layers += [nn.Linear(a, b), ACTIVATIONS[activation]()]
-        self.rest = nn.Sequential(*layers)
+        width = num_inputs + (latent_dim if self.conditioned else 0)
+        self.lstm = self.norm = self.first = None
+        self.lstm_first = rnn_units > 0 and rnn_before_mlp
+        self.num_features = hidden_sizes[-1]
+        if not self.lstm_first:
+            self.first = nn.Linear(width, hidden_sizes[0])
+            self.act = ACTIVATIONS[activation]()
+            self.rest = mlp(hidden_sizes, activation)
+        if rnn_units:
+            self.lstm = nn.LSTM(width if self.lstm_first else hidden_sizes[-1], rnn_units, batch_first=True)
+            self.norm = nn.LayerNorm(rnn_units) if rnn_layer_norm else None
+            if self.lstm_first:
+                self.rest = mlp((rnn_units, *hidden_sizes), activation)
+            else:
+                self.num_features = rnn_units
 
-    def forward(self, inputs: torch.Tensor, latents: torch.Tensor | None) -> torch.Tensor:
+    def forward(
+        self, inputs: torch.Tensor, latents: torch.Tensor | None, sequences: Sequences | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Features of the last hidden layer.
 
         Args:
             inputs: Observations with the identity of the policy. Shape (rows, D + M), or (rows, D) with one block.
             latents: Latent of every policy. Shape (M, latent_dim); not read with one block.
+            sequences: State (S, 2, H) and resets of the rows' sequences; not read without an LSTM.
 
         Returns:
-            Features of shape (rows, units).
+            Features of shape (rows, num_features), and the state (S, 2, H) after the last step, None without an LSTM.
         """
+        if self.lstm_first:
+            x = inputs[:, : self.num_inputs]
+            if self.conditioned:
+                x = torch.cat((x, inputs[:, self.num_inputs :] @ latents), dim=1)
+            x, state = self._recur(x, sequences)
+            return self.rest(x), state
+        x = self.rest(self.act(self._condition(inputs, latents)))
+        return self._recur(x, sequences) if self.lstm is not None else (x, None)
+
+    def _condition(self, inputs: torch.Tensor, latents: torch.Tensor | None) -> torch.Tensor:
         weight = self.first.weight
         if not self.conditioned:
             inputs = inputs[:, : self.num_inputs]
         else:
             weight = torch.cat((weight[:, : self.num_inputs], weight[:, self.num_inputs :] @ latents.T), dim=1)
-        return self.rest(F.linear(inputs, weight, self.first.bias))
+        return F.linear(inputs, weight, self.first.bias)
+
+    def _recur(self, x: torch.Tensor, sequences: Sequences) -> tuple[torch.Tensor, torch.Tensor]:
+        out, state = unroll(self.lstm, x.view(len(sequences.state), -1, x.shape[-1]), sequences)
+        out = out.flatten(0, 1)
+        return (out if self.norm is None else self.norm(out)), state
 
 
 class BlockActorCritic(Model):
@@ -79,6 +203,7 @@ class BlockActorCritic(Model):
         critic_latent: Whether that trunk takes the latent too.
         std_mode: ``per_block``, ``shared`` or ``state``.
         initial_log_std: Logarithm of the standard deviation before training.
+        rnn: Keyword arguments ``rnn_...`` of :class:`BlockTrunk`.
     """
 
     def __init__(
@@ -97,6 +222,7 @@ class BlockActorCritic(Model):
         critic_latent: bool,
         std_mode: str,
         initial_log_std: float,
+        **rnn: Any,
     ) -> None:
         super().__init__(
             observation_space=observation_space, state_space=state_space, action_space=action_space, device=device
@@ -104,13 +230,15 @@ class BlockActorCritic(Model):
         self.num_blocks, self.std_mode = num_blocks, std_mode
         shape = (latent_dim, hidden_sizes, activation)
         self.latents = nn.Parameter(torch.randn(num_blocks, latent_dim)) if num_blocks > 1 else None
-        self.actor = BlockTrunk(self.num_observations, num_blocks, *shape)
+        self.actor = BlockTrunk(self.num_observations, num_blocks, *shape, **rnn)
         critic_inputs = self.num_states if critic_states else self.num_observations
-        self.critic = BlockTrunk(critic_inputs, num_blocks if critic_latent else 1, *shape) if separate else None
-        self.mean = nn.Linear(hidden_sizes[-1], self.num_actions)
-        self.value = nn.Linear(hidden_sizes[-1], 1)
+        critic_blocks = num_blocks if critic_latent else 1
+        self.critic = BlockTrunk(critic_inputs, critic_blocks, *shape, **rnn) if separate else None
+        features = self.actor.num_features
+        self.mean = nn.Linear(features, self.num_actions)
+        self.value = nn.Linear(features, 1)
         if std_mode == "state":
-            self.log_std: nn.Module | nn.Parameter = nn.Linear(hidden_sizes[-1], self.num_actions)
+            self.log_std: nn.Module | nn.Parameter = nn.Linear(features, self.num_actions)
         else:
             rows = num_blocks if std_mode == "per_block" else 1
             self.log_std = nn.Parameter(torch.full((rows, self.num_actions), float(initial_log_std)))
@@ -121,34 +249,52 @@ class BlockActorCritic(Model):
             nn.init.constant_(self.log_std.bias, initial_log_std)
         self.to(self.device)
 
+    @property
+    def state_shape(self) -> tuple[int, int] | None:
+        """Shape (K, H) of the recurrent state of a row: hidden and cell of each trunk. None without recurrence."""
+        if self.actor.lstm is None:
+            return None
+        return (2 if self.critic is None else 4, self.actor.lstm.hidden_size)
+
     def evaluate(
-        self, inputs: torch.Tensor, critic_inputs: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        self,
+        inputs: torch.Tensor,
+        critic_inputs: torch.Tensor | None = None,
+        sequences: Sequences | None = None,
+    ) -> Outputs:
         """Policy and value in one pass.
 
         Args:
             inputs: Standardised observations with the identity of the policy. Shape (rows, D + M); (rows, D) for M = 1.
             critic_inputs: The same for the critic where it sees something else.
+            sequences: State (S, K, H) and resets of the rows' sequences, for recurrent networks.
 
         Returns:
-            Mean actions (rows, A), log standard deviations (rows, A) and standardised values (rows,).
+            Mean actions, log standard deviations, standardised values, and the state after the last step.
         """
-        features = self.actor(inputs, self.latents)
+        features, state = self.actor(inputs, self.latents, _part(sequences, 0))
         mean, log_std = self._heads(features, inputs)
         if self.critic is not None:
-            features = self.critic(inputs if critic_inputs is None else critic_inputs, self.latents)
-        return mean, log_std, self.value(features).squeeze(-1)
+            seen = inputs if critic_inputs is None else critic_inputs
+            features, critic_state = self.critic(seen, self.latents, _part(sequences, 1))
+            state = None if state is None else torch.cat((state, critic_state), dim=1)
+        return Outputs(mean, log_std, self.value(features).squeeze(-1), state)
 
-    def policy(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Policy alone, for acting without a critic.
+    def policy(self, inputs: torch.Tensor, state: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
+        """Policy alone, one step, for acting without a critic.
 
         Args:
-            inputs: As for :meth:`evaluate`.
+            inputs: As for :meth:`evaluate`. Shape (rows, D + M).
+            state: Recurrent state. Shape (rows, K, H); None without recurrence. The critic's part is left as it is.
 
         Returns:
-            Mean actions (rows, A) and log standard deviations (rows, A).
+            Mean actions (rows, A), log standard deviations (rows, A) and the state after the step.
         """
-        return self._heads(self.actor(inputs, self.latents), inputs)
+        sequences = None if state is None else Sequences(state)
+        features, after = self.actor(inputs, self.latents, _part(sequences, 0))
+        if after is not None:
+            after = torch.cat((after, state[:, 2:]), dim=1)
+        return (*self._heads(features, inputs), after)
 
     def _heads(self, features: torch.Tensor, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         mean = self.mean(features)
@@ -177,14 +323,20 @@ class BlockActorCritic(Model):
             role: ``policy`` or ``value``.
 
         Returns:
-            Mean actions (rows, A) with ``log_std``, or values (rows, 1).
+            Mean actions (rows, A) with ``log_std``, or values (rows, 1). A recurrent network takes a single step from
+            ``state`` (rows, K, H), zero if missing, and returns the next one as ``state``.
         """
         observations = inputs["observations"]
         if self.num_blocks > 1:
             blocks = inputs.get("blocks", torch.zeros(len(observations), dtype=torch.long, device=observations.device))
             observations = torch.cat((observations, self.identity(blocks)), dim=1)
-        mean, log_std, values = self.evaluate(observations, inputs.get("states"))
-        return (values.unsqueeze(-1), {}) if role == "value" else (mean, {"log_std": log_std})
+        sequences = None
+        if self.state_shape is not None:
+            zero = observations.new_zeros(len(observations), *self.state_shape)
+            sequences = Sequences(inputs.get("state", zero))
+        out = self.evaluate(observations, inputs.get("states"), sequences)
+        extra = {} if out.state is None else {"state": out.state}
+        return (out.values.unsqueeze(-1), extra) if role == "value" else (out.mean, {"log_std": out.log_std, **extra})
 
     def act(self, inputs: dict[str, Any], *, role: str = "") -> tuple[torch.Tensor, dict[str, Any]]:
         """Sampled actions or values, skrl's way. See :meth:`compute`.
@@ -202,3 +354,9 @@ class BlockActorCritic(Model):
         actions = out + extra["log_std"].exp() * torch.randn_like(out)
         log_prob = gaussian_log_prob(inputs.get("taken_actions", actions), out, extra["log_std"])
         return actions, {"log_prob": log_prob.unsqueeze(-1), "mean_actions": out, **extra}
+
+
+def _part(sequences: Sequences | None, trunk: int) -> Sequences | None:
+    if sequences is None:
+        return None
+    return sequences._replace(state=sequences.state[:, 2 * trunk : 2 * trunk + 2])

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from sapg_isaaclab.agents.sapg.policies import Player
 from sapg_isaaclab.training import checkpoint, session, task_config
 from sapg_isaaclab.training.errors import InputError, TrainingError
 from sapg_isaaclab.training.job import check_agent, saved_configs
@@ -64,11 +65,11 @@ class Replay:
         """Run folder that the checkpoint lies in, if any."""
         return checkpoint.run_of(self.path) if self.path is not None else None
 
-    def start(self) -> tuple[Any, Callable[[torch.Tensor], torch.Tensor]]:
+    def start(self) -> tuple[Any, Player]:
         """Make the environment and the policy. Inside the launcher only.
 
         Returns:
-            The wrapped environment, and a function from observations (N, D) to actions (N, A).
+            The wrapped environment, and the policy: a function from observations (N, D) to actions (N, A).
 
         Raises:
             InputError: If the checkpoint does not fit the task.
@@ -79,7 +80,7 @@ class Replay:
         if self.saved is not None:
             session.load_into(agent.load_policy, self.saved["agent"], f"checkpoint {self.path}")
         agent.enable_training_mode(False)
-        return env, lambda observations: agent.act_block(observations, self.block, deterministic=self.deterministic)
+        return env, agent.player(self.block, deterministic=self.deterministic)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -173,7 +174,7 @@ class Episodes:
 @torch.no_grad()
 def run_episodes(
     env: Any,
-    act: Callable[[torch.Tensor], torch.Tensor],
+    act: Player,
     *,
     episodes: int | None = None,
     steps: int | None = None,
@@ -186,7 +187,7 @@ def run_episodes(
 
     Args:
         env: The wrapped environment.
-        act: Observations (N, D) to actions (N, A).
+        act: The policy.
         episodes: Least number of episodes.
         steps: Number of steps, instead of ``episodes``; whatever finishes counts.
         on_step: Called after every step.
@@ -210,6 +211,7 @@ def run_episodes(
         returns += rewards.view(-1)
         lengths += 1
         done = (terminated | truncated).view(-1)
+        act.reset(done)
         counted = done if quota is None else done & (counts < quota)
         rows = counted.nonzero().view(-1)
         if len(rows):

@@ -93,6 +93,7 @@ class Trainer:
             self._observations = restored
         else:
             self.episodes.restart()
+            self.agent.restart_episodes()
         # last, because resetting and loading may draw random numbers
         checkpoint.set_rng_state(state["rng"])
 

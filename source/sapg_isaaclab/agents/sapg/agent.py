@@ -10,16 +10,15 @@ from skrl.memories.torch import Memory
 from tensordict import TensorDict
 
 from sapg_isaaclab.agents.memory import BlockMemory
-from sapg_isaaclab.agents.models import BlockActorCritic
-from sapg_isaaclab.agents.normalizer import RunningMoments
+from sapg_isaaclab.agents.models import BlockActorCritic, Sequences
 from sapg_isaaclab.agents.returns import bootstrapped_rewards, gae, n_step_returns
 from sapg_isaaclab.agents.sapg import losses
 from sapg_isaaclab.agents.sapg.aggregation import OffPolicyRows, draw_pairs, relabel
-from sapg_isaaclab.agents.sapg.batch import minibatch_bounds, row_order, row_weights
+from sapg_isaaclab.agents.sapg.batch import clean_first, minibatch_bounds, row_order, row_weights
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
-
-# what one minibatch reports, in this order; averaged over the update and read by the host once
-MINIBATCH_METRICS = ("Loss/policy", "Loss/value", "Loss/entropy", "Loss/bounds", "Policy/kl", "Policy/grad_norm")
+from sapg_isaaclab.agents.sapg.learner import MINIBATCH_METRICS, Batch, Learner
+from sapg_isaaclab.agents.sapg.policies import Player, Policies
+from sapg_isaaclab.agents.sapg.recurrence import RolloutStates
 
 
 class SAPG(Agent):
@@ -72,31 +71,22 @@ class SAPG(Agent):
             device=device,
         )
         self.model = models["policy"]
-        self.optimizer = torch.optim.Adam(
-            self.model.parameters(), lr=torch.tensor(cfg.learning_rate, device=self.device), eps=1e-8, fused=True
-        )
-        widths = {"observations": self.model.num_observations}
-        if cfg.critic_input == "states":
-            if state_space is None:
-                raise ValueError(
-                    "agent.critic_input=states, but this environment has no privileged state; remove the option"
-                )
-            widths["states"] = self.model.num_states
-        self.scalers = torch.nn.ModuleDict(
-            {name: RunningMoments(width, device=self.device) for name, width in widths.items()}
-        )
-        self.value_scaler = RunningMoments(1, device=self.device)
+        self.policies = Policies(self.model, self.layout, cfg, has_states=state_space is not None)
+        self.learner = Learner(self.model, self.layout, cfg)
         self.entropy_coefs = self.layout.entropy_coefs(cfg.entropy_loss_scale, cfg.entropy_schedule).to(self.device)
         # on the host and seeded alike everywhere, so that all ranks draw the same followers without a message
         self.block_generator = torch.Generator().manual_seed(cfg.seed)
         self.metrics: dict[str, float] = {}
         self._blocks = torch.arange(self.layout.num_envs, device=self.device) // self.layout.block_size
         self._rollout = 0
+        self._pairs: list[tuple[int, int]] = []
+        self._state: torch.Tensor | None = None
+        self._states: RolloutStates | None = None
         self.checkpoint_modules = {
             "policy": self.model,
-            "optimizer": self.optimizer,
-            "scalers": self.scalers,
-            "value_scaler": self.value_scaler,
+            "optimizer": self.learner.optimizer,
+            "scalers": self.policies.scalers,
+            "value_scaler": self.policies.value_scaler,
         }
 
     def init(self, *, trainer_cfg: Any = None) -> None:
@@ -109,7 +99,7 @@ class SAPG(Agent):
         self.enable_models_training_mode(False)
         if self.memory is None:
             return
-        widths = {name: scaler.mean.numel() for name, scaler in self.scalers.items()}
+        widths = {name: scaler.mean.numel() for name, scaler in self.policies.scalers.items()}
         widths |= dict.fromkeys(("actions", "mean", "log_std"), self.model.num_actions)
         widths |= dict.fromkeys(("rewards", "log_prob", "values"), 1)
         if self.cfg.timeout_bootstrap == "final_obs":
@@ -118,6 +108,11 @@ class SAPG(Agent):
             self.memory.create_tensor(name, size=width, dtype=torch.float32)
         for name in ("terminated", "truncated"):
             self.memory.create_tensor(name, size=1, dtype=torch.bool)
+        if self.policies.recurrent:
+            shape = self.model.state_shape
+            self._states = RolloutStates(
+                self.cfg.rollouts, self.cfg.sequence_length, self.layout, shape, self.memory.device
+            )
 
     # -- acting --------------------------------------------------------------------------------------------------------
 
@@ -137,59 +132,30 @@ class SAPG(Agent):
             Unclamped actions (N, A), and ``log_prob`` (N, 1), ``mean_actions`` (N, A), ``log_std`` (N, A).
         """
         blocks = self._blocks if self.training else self._blocks.new_full((len(observations),), self.layout.leader)
-        mean, log_std, values = self._evaluate(self._seen(observations, states), blocks)
+        if self.policies.recurrent and (self._state is None or len(self._state) != len(observations)):
+            self._state = torch.zeros(len(observations), *self.model.state_shape, device=self.device)
+        self._state_before = self._state
+        out = self.policies.evaluate(self.policies.seen(observations, states), blocks, self._state)
+        mean, log_std, self._state = out.mean, out.log_std, out.state
         actions = mean + log_std.exp() * torch.randn_like(mean)
         log_prob = losses.gaussian_log_prob(actions, mean, log_std).unsqueeze(-1)
-        self._acted = {"mean": mean, "log_std": log_std, "log_prob": log_prob, "values": values.unsqueeze(-1)}
+        self._acted = {"mean": mean, "log_std": log_std, "log_prob": log_prob, "values": out.values.unsqueeze(-1)}
         return actions, {"log_prob": log_prob, "mean_actions": mean, "log_std": log_std}
 
-    @torch.no_grad()
-    def act_block(self, observations: torch.Tensor, block: int = 0, *, deterministic: bool = True) -> torch.Tensor:
-        """Action of one policy in every environment, for playing and evaluation.
+    def player(self, block: int = 0, *, deterministic: bool = True) -> Player:
+        """One policy for playing and evaluation, with a recurrent state of its own.
 
         Args:
-            observations: Observations of any number of environments. Shape (N, D).
             block: Whose policy; 0 is the leader.
-            deterministic: Mean action instead of a sample.
+            deterministic: Mean actions instead of samples.
 
         Returns:
-            Unclamped actions of shape (N, A).
+            A function from observations to actions.
 
         Raises:
             ValueError: If there is no such block.
         """
-        self.layout.check_block(block)
-        blocks = self._blocks.new_full((len(observations),), block)
-        inputs = self._inputs(self._seen(observations, None, critic=False), blocks)
-        mean, log_std = self.model.policy(inputs["observations"])
-        return mean if deterministic else mean + log_std.exp() * torch.randn_like(mean)
-
-    def _seen(self, observations: torch.Tensor, states: torch.Tensor | None, *, critic: bool = True) -> TensorDict:
-        rows = {"observations": observations}
-        if critic and "states" in self.scalers:
-            if states is None:
-                raise ValueError("agent.critic_input=states, but the environment gave no state (key 'critic')")
-            rows["states"] = states
-        return TensorDict(rows, batch_size=[len(observations)])
-
-    def _inputs(self, rows: TensorDict, blocks: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Standardise every input and append the one-hot identity of the row's policy."""
-        identity = self.model.identity(blocks)
-        inputs = {}
-        for name, value in rows.items():
-            value = self.scalers[name].normalize(value) if self.cfg.normalize_observations else value
-            inputs[name] = value if identity is None else torch.cat((value, identity), dim=1)
-        return inputs
-
-    def _evaluate(
-        self, rows: TensorDict, blocks: torch.Tensor | int
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Mean (rows, A), log-std (rows, A) and value in reward units (rows,) of rows under the given policies."""
-        if isinstance(blocks, int):
-            blocks = self._blocks.new_full((len(rows),), blocks)
-        inputs = self._inputs(rows, blocks)
-        mean, log_std, values = self.model.evaluate(inputs["observations"], inputs.get("states"))
-        return mean, log_std, self.value_scaler.denormalize(values) if self.cfg.normalize_values else values
+        return Player(self.policies, block, deterministic)
 
     # -- recording -----------------------------------------------------------------------------------------------------
 
@@ -242,14 +208,29 @@ class SAPG(Agent):
             timesteps=timesteps,
         )
         if not self.training:
+            self._reset_state(terminated | truncated)
             return
+        step = self._rollout % self.cfg.rollouts
+        if step == 0:
+            # drawn before the rollout, so that only the states of these blocks need be kept
+            self._pairs = draw_pairs(self.cfg, self.layout, self.block_generator)
+        if self.policies.recurrent:
+            if step == 0:
+                stored = self.cfg.rnn_off_policy_values == "stored"
+                self._states.begin(sorted({source for _, source in self._pairs}) if stored else [])
+            self._states.record(step, self._state_before)
         sample = {"observations": observations, "states": states, "actions": actions, **self._acted}
         if self.cfg.timeout_bootstrap == "final_obs":
             sample["final_values"] = self._final_values(truncated, infos)
-        self._next = self._seen(next_observations, next_states)
+        self._reset_state(terminated | truncated)
+        self._next = self.policies.seen(next_observations, next_states)
         self.memory.add_samples(
             **sample, rewards=rewards * self.cfg.rewards_scale, terminated=terminated, truncated=truncated
         )
+
+    def _reset_state(self, done: torch.Tensor) -> None:
+        if self.policies.recurrent:
+            self._state = self._state * done.logical_not().view(-1, 1, 1)
 
     @torch.no_grad()
     def _final_values(self, truncated: torch.Tensor, infos: Any) -> torch.Tensor:
@@ -263,8 +244,10 @@ class SAPG(Agent):
                     " set env.compute_final_obs=true or agent.timeout_bootstrap=current_value"
                 )
             final = infos["final_obs"]
-            states = final["critic"][rows] if "states" in self.scalers else None
-            values[rows] = self._evaluate(self._seen(final["policy"][rows], states), self._blocks[rows])[2].unsqueeze(1)
+            states = final["critic"][rows] if "states" in self.policies.scalers else None
+            seen = self.policies.seen(final["policy"][rows], states)
+            state = self._state[rows] if self.policies.recurrent else None
+            values[rows] = self.policies.evaluate(seen, self._blocks[rows], state).values.unsqueeze(1)
         return values
 
     def pre_interaction(self, *, timestep: int, timesteps: int) -> None:
@@ -299,16 +282,15 @@ class SAPG(Agent):
             timestep: Current step, unused.
             timesteps: Number of steps, unused.
         """
-        pairs = draw_pairs(self.cfg, self.layout, self.block_generator)
-        batch, off = self._batch(pairs)
-        learned = self._learn(batch)
-        self.metrics = self._report(learned, pairs, off)
+        batch, off = self._batch(self._pairs)
+        learned = self.learner.learn(batch)
+        self.metrics = self._report(learned, self._pairs, off)
         if self.write_interval > 0:
             for tag, value in self.metrics.items():
                 self.track_data(tag, value)
 
     @torch.no_grad()
-    def _batch(self, pairs: list[tuple[int, int]]) -> tuple[TensorDict, OffPolicyRows | None]:
+    def _batch(self, pairs: list[tuple[int, int]]) -> tuple[Batch, OffPolicyRows | None]:
         """All rows of an update in the order they are visited: on-policy rows, then relabelled ones, shuffled."""
         cfg, data = self.cfg, self.memory.rollout
         rewards, values, terminated, truncated = (
@@ -320,7 +302,8 @@ class SAPG(Agent):
             "final_obs": lambda: data["final_values"].squeeze(-1),
         }[cfg.timeout_bootstrap]()
         rewards = bootstrapped_rewards(rewards, terminated, truncated, gamma=cfg.discount_factor, bootstrap=bootstrap)
-        chain = (rewards, values, self._evaluate(self._next, self._blocks)[2], terminated, truncated)
+        next_value = self.policies.evaluate(self._next, self._blocks, self._state).values
+        chain = (rewards, values, next_value, terminated, truncated)
         advantages, returns = gae(*chain, gamma=cfg.discount_factor, lam=cfg.gae_lambda)
         if cfg.on_policy_target == "nstep":
             returns = n_step_returns(*chain, gamma=cfg.discount_factor, n=cfg.n_step)
@@ -329,10 +312,10 @@ class SAPG(Agent):
             self.memory,
             pairs,
             rewards,
-            self._next,
-            self._evaluate,
+            self._look,
             gamma=cfg.discount_factor,
-            rows_per_target=per_target if cfg.subsample == "transition" else None,
+            rows_per_target=None if cfg.subsample == "block" else per_target,
+            run_length=cfg.sequence_length if cfg.subsample == "sequence" else 1,
         )
 
         steps, envs = rewards.shape
@@ -349,9 +332,9 @@ class SAPG(Agent):
         if cfg.importance_clip == "mu" and cfg.mu_max < float("inf"):
             columns["log_mu"].clamp_(max=torch.tensor(cfg.mu_max).log().item())
         if cfg.normalize_values:
-            self.value_scaler.update(columns["values"].unsqueeze(-1))
-            self.value_scaler.update(columns["returns"].unsqueeze(-1))
-            columns |= {name: self.value_scaler.normalize(columns[name]) for name in ("values", "returns")}
+            self.policies.value_scaler.update(columns["values"].unsqueeze(-1))
+            self.policies.value_scaler.update(columns["returns"].unsqueeze(-1))
+            columns |= {name: self.policies.value_scaler.normalize(columns[name]) for name in ("values", "returns")}
         if cfg.normalize_advantages:
             std, mean = torch.std_mean(columns["advantages"])
             columns["advantages"] = (columns["advantages"] - mean) / (std + 1e-8)
@@ -361,81 +344,69 @@ class SAPG(Agent):
         columns["group"] = group
 
         order = row_order(steps, envs, off, group, cfg)
+        unit = cfg.sequence_length if self.policies.recurrent else 1
+        bounds = minibatch_bounds(len(order) // unit, steps * envs // unit, cfg)
+        clean: list[int] = []
+        if self.policies.recurrent:
+            # an episode begins with step t where step t - 1 was done; the state before t = 0 is zeroed already
+            begins = torch.zeros_like(terminated)
+            begins[1:] = (terminated | truncated)[:-1]
+            resets = begins.flatten()[rows[order]].view(-1, unit)
+            resets[:, 0] = False
+            sequence_order, clean = clean_first(resets.any(dim=1), bounds)
+            order = order.view(-1, unit)[sequence_order].flatten()
         batch = TensorDict({name: column[order] for name, column in columns.items()}, batch_size=[len(order)])
         flat, order_rows = data.flatten(), rows[order]
         for name in ("actions", "log_prob", "mean", "log_std"):
             batch[name] = flat[name][order_rows]
         batch["log_prob"] = batch["log_prob"].squeeze(-1)
-        seen = TensorDict({name: flat[name][order_rows] for name in self.scalers}, batch_size=batch.batch_size)
+        seen = TensorDict({name: flat[name][order_rows] for name in self.policies.scalers}, batch_size=batch.batch_size)
         if cfg.normalize_observations:
-            for name, scaler in self.scalers.items():
+            for name, scaler in self.policies.scalers.items():
                 scaler.update(seen[name])
         blocks = blocks[order]
         batch["entropy_coefs"] = self.entropy_coefs[blocks]
-        batch["inputs"] = TensorDict(self._inputs(seen, blocks), batch_size=batch.batch_size)
-        return batch, off
+        batch["inputs"] = TensorDict(self.policies.inputs(seen, blocks), batch_size=batch.batch_size)
+        sequences = None
+        if self.policies.recurrent:
+            sequences = Sequences(self._states.before_rows(order_rows[::unit]), resets[sequence_order])
+        return Batch(batch, bounds, unit, sequences, clean), off
 
-    def _learn(self, batch: TensorDict) -> torch.Tensor:
-        """Minibatch steps over all epochs. Returns the mean of MINIBATCH_METRICS, on the device."""
-        cfg = self.cfg
-        bounds = minibatch_bounds(len(batch), cfg.rollouts * self.layout.num_envs, cfg)
-        reports = []
-        for _ in range(cfg.learning_epochs):
-            for start, end in zip(bounds[:-1], bounds[1:]):
-                rows = batch[start:end]
-                parts, kl, mean, log_std = self._losses(rows)
-                total = parts.sum()
-                self.optimizer.zero_grad(set_to_none=True)
-                total.backward()
-                limit = cfg.grad_norm_clip or float("inf")
-                norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit, foreach=True)
-                self.optimizer.step()
-                # the next pass measures its divergence from this one (official code)
-                rows["mean"].copy_(mean)
-                rows["log_std"].copy_(log_std)
-                reports.append(torch.cat((parts.detach(), torch.stack((kl, norm)))))
-            if cfg.learning_rate_schedule == "kl":
-                self._adapt_learning_rate(torch.stack(reports[-len(bounds) + 1 :])[:, 4].mean())
-        return torch.stack(reports).mean(dim=0)
+    def _look(self, target: int, source: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What policy ``target`` makes of the rows of block ``source``.
 
-    def _losses(self, rows: TensorDict) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Weighted losses (policy, value, entropy, bounds) of a minibatch, its divergence, means and log-stds."""
-        cfg, inputs = self.cfg, rows["inputs"]
-        mean, log_std, values = self.model.evaluate(inputs["observations"], inputs.get("states", None))
-        log_prob = losses.gaussian_log_prob(rows["actions"], mean, log_std)
-        value_clip = cfg.ratio_clip if cfg.value_clip_mode == "max" else None
-        parts = torch.stack(
-            (
-                losses.surrogate(
-                    log_prob, rows["log_prob"], rows["advantages"], clip=cfg.ratio_clip, log_mu=rows.get("log_mu", None)
-                ),
-                cfg.value_loss_scale * losses.value_loss(values, rows["values"], rows["returns"], clip=value_clip),
-                losses.entropy_loss(losses.gaussian_entropy(log_std), rows["entropy_coefs"]),
-                cfg.bounds_loss_scale * losses.bounds_loss(mean),
-            )
-        )
-        if "weights" in rows.keys():
-            parts = parts * rows["weights"]
-        with torch.no_grad():
-            kl = losses.gaussian_kl(mean, log_std, rows["mean"], rows["log_std"])
-            if cfg.kl_scope == "on_policy":
-                counted = rows["group"] < self.layout.num_blocks
-                kl = (kl * counted).sum() / counted.sum().clamp(min=1)
-            else:
-                kl = kl.mean()
-        return parts.mean(dim=1), kl, mean.detach(), log_std.detach()
-
-    def _adapt_learning_rate(self, kl: torch.Tensor) -> None:
-        """Official schedule, on the device: the host never waits for the divergence."""
-        rate, threshold = self.optimizer.param_groups[0]["lr"], self.cfg.kl_threshold
-        factor = torch.where(kl > 2.0 * threshold, 1.0 / 1.5, torch.where(kl < 0.5 * threshold, 1.5, 1.0))
-        rate.mul_(factor).clamp_(*self.cfg.learning_rate_bounds)
+        Returns:
+            Mean (T, B, A), log-std (T, B, A) and values in reward units (T + 1, B).
+        """
+        where, steps = self.layout.slice(source), self.cfg.rollouts
+        rows = self.memory.rollout[:, where].select(*self._next.keys())
+        after = self._next[where]
+        if not self.policies.recurrent:
+            out = self.policies.evaluate(torch.cat((rows, after.unsqueeze(0))).flatten(), target)
+            mean, log_std = (column.view(steps + 1, -1, column.shape[-1])[:-1] for column in out[:2])
+            return mean, log_std, out.values.view(steps + 1, -1)
+        state = self._state[where]
+        if self.cfg.rnn_off_policy_values == "stored":
+            out = self.policies.evaluate(rows.flatten(), target, self._states.of_block(source).flatten(0, 1))
+            mean, log_std = (column.view(steps, -1, column.shape[-1]) for column in out[:2])
+            values = out.values.view(steps, -1)
+        else:
+            done = (self.memory.rollout["terminated"] | self.memory.rollout["truncated"])[:, where, 0]
+            resets = torch.zeros_like(done.T)
+            resets[:, 1:] = done.T[:, :-1]
+            sequences = Sequences(self._states.starts[0, where], resets)
+            out = self.policies.evaluate(rows.transpose(0, 1).flatten(), target, sequences)
+            mean, log_std = (column.view(-1, steps, column.shape[-1]).transpose(0, 1) for column in out[:2])
+            values = out.values.view(-1, steps).T
+            state = out.state * done[-1].logical_not().view(-1, 1, 1)
+        last = self.policies.evaluate(after, target, state).values
+        return mean, log_std, torch.cat((values, last[None]))
 
     @torch.no_grad()
     def _report(self, learned: torch.Tensor, pairs: list, off: OffPolicyRows | None) -> dict[str, float]:
         """Numbers of an update, brought to the host in one transfer."""
         tags = [*MINIBATCH_METRICS, "Policy/learning_rate"]
-        numbers = [learned, self.optimizer.param_groups[0]["lr"].reshape(1)]
+        numbers = [learned, self.learner.learning_rate.reshape(1)]
         log_std = self.memory.blocks()["log_std"][-1].mean(dim=1)
         tags += [f"Block_{block}/std" for block in range(self.layout.num_blocks)]
         numbers.append(log_std.exp().mean(dim=-1))
@@ -461,12 +432,10 @@ class SAPG(Agent):
             Nested dictionary that ``torch.load(weights_only=True)`` accepts.
         """
         return {
-            "layout": {"num_blocks": self.layout.num_blocks, "leader": self.layout.leader},
-            "model": self.model.state_dict(),
-            "scalers": self.scalers.state_dict(),
-            "value_scaler": self.value_scaler.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "policies": self.policies.state_dict(),
+            "learner": self.learner.state_dict(),
             "block_generator": self.block_generator.get_state(),
+            "recurrent_state": self._state if self.training else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -479,11 +448,14 @@ class SAPG(Agent):
             ValueError: If it belongs to another number of blocks or another network.
         """
         self.load_policy(state)
-        rate = self.optimizer.param_groups[0]["lr"]
-        self.optimizer.load_state_dict(state["optimizer"])
-        rate.copy_(self.optimizer.param_groups[0]["lr"])
-        self.optimizer.param_groups[0]["lr"] = rate
+        self.learner.load_state_dict(state["learner"])
         self.block_generator.set_state(state["block_generator"].cpu())
+        saved = state["recurrent_state"]
+        self._state = None if saved is None else saved.to(self.device)
+
+    def restart_episodes(self) -> None:
+        """Forget the recurrent state: every environment begins a new episode."""
+        self._state = None
 
     def load_policy(self, state: dict[str, Any]) -> None:
         """Take networks, latents, standard deviations and moments only.
@@ -494,20 +466,4 @@ class SAPG(Agent):
         Raises:
             ValueError: If it belongs to another number of blocks or another network.
         """
-        blocks = state["layout"]["num_blocks"]
-        if blocks != self.layout.num_blocks:
-            raise ValueError(
-                f"the checkpoint holds {blocks} policies, this agent {self.layout.num_blocks};"
-                f" add agent.num_blocks={blocks}"
-            )
-        own = self.model.state_dict()
-        for name, value in state["model"].items():
-            if name not in own or own[name].shape != value.shape:
-                came = "nothing" if name not in own else tuple(own[name].shape)
-                raise ValueError(
-                    f"the checkpoint's {name} has shape {tuple(value.shape)}, this agent's {came};"
-                    " use the task and the network options of the run that wrote it"
-                )
-        self.model.load_state_dict(state["model"])
-        self.scalers.load_state_dict(state["scalers"])
-        self.value_scaler.load_state_dict(state["value_scaler"])
+        self.policies.load_state_dict(state["policies"])

@@ -11,7 +11,6 @@ import dataclasses
 from collections.abc import Callable
 
 import torch
-from tensordict import TensorDict
 
 from sapg_isaaclab.agents.memory import BlockMemory
 from sapg_isaaclab.agents.returns import one_step_targets
@@ -20,15 +19,15 @@ from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 from sapg_isaaclab.agents.sapg.losses import gaussian_log_prob
 
 Pair = tuple[int, int]
-Evaluate = Callable[[TensorDict, int], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+Look = Callable[[int, int], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
 
 
 def draw_pairs(cfg: SapgCfg, layout: BlockLayout, generator: torch.Generator) -> list[Pair]:
     """Draw the (target, source) pairs of the next update (sections 4.2 and 4.3; official code for the draw).
 
     Leader-follower with ``subsample=block`` draws k = int(off_policy_ratio) followers without replacement. Symmetric
-    aggregation draws k cyclic shifts that all policies share, or k sources for each policy. With
-    ``subsample=transition`` every possible source takes part, and rows are drawn from their union later.
+    aggregation draws k cyclic shifts that all policies share, or k sources for each policy. With other values of
+    ``subsample`` every possible source takes part, and rows are drawn from their union later.
 
     Args:
         cfg: Options.
@@ -41,7 +40,7 @@ def draw_pairs(cfg: SapgCfg, layout: BlockLayout, generator: torch.Generator) ->
     blocks, leader = layout.num_blocks, layout.leader
     if blocks == 1 or cfg.aggregation == "none":
         return []
-    if cfg.subsample == "transition":
+    if cfg.subsample != "block":
         targets = range(blocks) if cfg.aggregation == "symmetric" else (leader,)
         return [(target, source) for target in targets for source in range(blocks) if source != target]
     count = min(blocks - 1, int(cfg.off_policy_ratio))
@@ -58,7 +57,7 @@ def draw_pairs(cfg: SapgCfg, layout: BlockLayout, generator: torch.Generator) ->
 
 @dataclasses.dataclass
 class OffPolicyRows:
-    """Relabelled rows, P pairs with the same number n of rows each, or per target with ``subsample=transition``.
+    """Relabelled rows.
 
     Attributes:
         rows: Index t N + n of the row in the rollout. Shape (R,).
@@ -67,7 +66,7 @@ class OffPolicyRows:
         returns: One-step targets of Eq. 6 under the target's values. Shape (R,).
         advantages: ``returns - values``. Shape (R,).
         log_mu: Log of pi_target,old / pi_source for the taken action (Eq. 3). Shape (R,).
-        layout: Positions 0 .. R - 1 as environment fragments. Shape (fragments, T); (R, 1) when drawn singly.
+        fragments: Positions 0 .. R - 1 as runs of consecutive steps of one environment. Shape (fragments, steps).
     """
 
     rows: torch.Tensor
@@ -76,32 +75,33 @@ class OffPolicyRows:
     returns: torch.Tensor
     advantages: torch.Tensor
     log_mu: torch.Tensor
-    layout: torch.Tensor
+    fragments: torch.Tensor
 
 
 def relabel(
     memory: BlockMemory,
     pairs: list[Pair],
     rewards: torch.Tensor,
-    next_rows: TensorDict,
-    evaluate: Evaluate,
+    look: Look,
     *,
     gamma: float,
     rows_per_target: int | None = None,
+    run_length: int = 1,
 ) -> OffPolicyRows | None:
     """Look at the sources' rows through the targets' eyes.
 
-    Only the blocks in ``pairs`` are evaluated, with policy and value in one pass.
+    Only the blocks in ``pairs`` are looked at, with policy and value in one pass.
 
     Args:
-        memory: Filled rollout with ``observations``, ``actions``, ``log_prob``, ``terminated`` and ``truncated``.
-        pairs: (target, source) pairs.
+        memory: Filled rollout with ``actions``, ``log_prob``, ``terminated`` and ``truncated``.
+        pairs: (target, source) pairs, ordered by target.
         rewards: Scaled rewards including the behaviour policy's time-out bootstrap, as in the official code. (T, N).
-        next_rows: Observations (and states) after the last step. Batch size [N].
-        evaluate: Maps rows and a block to mean (rows, A), log-std (rows, A) and unstandardised values (rows,).
+        look: Maps a pair to what the target makes of the source's rows: mean (T, B, A), log-std (T, B, A) and
+            unstandardised values (T + 1, B), the last ones of the state after the rollout.
         gamma: Discount factor.
         rows_per_target: How many rows of each target to keep, drawn uniformly without replacement from the union of
             its sources; None keeps all.
+        run_length: Rows are kept in runs of so many consecutive steps.
 
     Returns:
         The relabelled rows; None without pairs.
@@ -114,23 +114,19 @@ def relabel(
     for target, source in pairs:
         where = memory.layout.slice(source)
         data = memory.rollout[:, where]
-        seen = data.select(*next_rows.keys())
-        mean, log_std, values = evaluate(torch.cat((seen, next_rows[where].unsqueeze(0))).flatten(), target)
-        values = values.view(steps + 1, -1)
+        mean, log_std, values = look(target, source)
         done = (data["terminated"] | data["truncated"]).squeeze(-1)
-        targets = one_step_targets(rewards[:, where], values[:-1], values[-1], done, gamma=gamma)
-        count = done.numel()
-        log_prob = gaussian_log_prob(data["actions"].flatten(0, 1), mean[:count], log_std[:count])
-        log_mu = log_prob - data["log_prob"].flatten()
-        rows = grid[:, where].flatten()
-        columns = (values[:-1].flatten(), targets.flatten(), (targets - values[:-1]).flatten(), log_mu)
-        parts.append((rows, torch.full_like(rows, target), *columns))
+        returns = one_step_targets(rewards[:, where], values[:-1], values[-1], done, gamma=gamma)
+        log_mu = gaussian_log_prob(data["actions"], mean, log_std) - data["log_prob"].squeeze(-1)
+        rows = grid[:, where]
+        columns = (rows, torch.full_like(rows, target), values[:-1], returns, returns - values[:-1], log_mu)
+        # environment by environment, so that consecutive steps lie side by side
+        parts.append(tuple(column.T.flatten() for column in columns))
     columns = [torch.cat(column) for column in zip(*parts)]
     positions = torch.arange(columns[0].numel(), device=rewards.device)
     if rows_per_target is None:
-        layout = positions.view(len(pairs), steps, -1).transpose(1, 2).reshape(-1, steps)
-        return OffPolicyRows(*columns, layout)
-    # pairs come ordered by target, so the union of a target's sources is one contiguous run
-    unions = positions.view(len(dict(pairs)), -1)
-    keep = torch.cat([run[torch.randperm(run.numel(), device=run.device)[:rows_per_target]] for run in unions])
-    return OffPolicyRows(*(column[keep] for column in columns), positions[: keep.numel()].unsqueeze(1))
+        return OffPolicyRows(*columns, positions.view(-1, steps))
+    unions = positions.view(len(dict(pairs)), -1, run_length)
+    count = rows_per_target // run_length
+    keep = torch.cat([union[torch.randperm(len(union), device=union.device)[:count]] for union in unions])
+    return OffPolicyRows(*(column[keep.flatten()] for column in columns), positions[: keep.numel()].view_as(keep))

@@ -28,7 +28,7 @@ def row_order(steps: int, envs: int, off: OffPolicyRows | None, group: torch.Ten
     """
     fragments = [torch.arange(steps * envs, device=group.device).view(steps, envs).T]
     if off is not None:
-        fragments.append(off.layout + steps * envs)
+        fragments.append(off.fragments + steps * envs)
     if not cfg.shuffle:
         return torch.cat([part.flatten() for part in fragments])
     length = cfg.sequence_length if min(part.shape[1] for part in fragments) > 1 else 1
@@ -74,7 +74,7 @@ def row_weights(group: torch.Tensor, layout: BlockLayout, cfg: SapgCfg) -> torch
 
 
 def minibatch_bounds(rows: int, on_policy_rows: int, cfg: SapgCfg) -> list[int]:
-    """Where the minibatches begin and end.
+    """Where the minibatches begin and end. Sequences are never cut: with an LSTM, count them instead of rows.
 
     The on-policy rows alone fill ``mini_batches`` of them. ``last``: as many minibatches of that size as fit, the last
     one takes the remainder (official code). ``even``: the same number of minibatches, sizes differing by one at most.
@@ -92,3 +92,21 @@ def minibatch_bounds(rows: int, on_policy_rows: int, cfg: SapgCfg) -> list[int]:
     if cfg.mini_batch_remainder == "even":
         return [rows * i // count for i in range(count + 1)]
     return [size * i for i in range(count)] + [rows]
+
+
+def clean_first(resets: torch.Tensor, bounds: list[int]) -> tuple[torch.Tensor, list[int]]:
+    """Order the sequences of every minibatch so that those without a reset come first.
+
+    Args:
+        resets: Whether an episode begins within a sequence, after its first step. Shape (S,).
+        bounds: Bounds of the minibatches in sequences.
+
+    Returns:
+        A permutation of the sequences within their minibatches, shape (S,), and the number of sequences without a
+        reset in each minibatch. The numbers are read by the host once.
+    """
+    minibatch = torch.zeros(len(resets), dtype=torch.long, device=resets.device)
+    minibatch[torch.tensor(bounds[1:-1], dtype=torch.long, device=resets.device)] = 1
+    minibatch = minibatch.cumsum(0)
+    order = torch.argsort(2 * minibatch + resets, stable=True)
+    return order, torch.bincount(minibatch[~resets], minlength=len(bounds) - 1).tolist()

@@ -64,6 +64,15 @@ class SapgCfg(AgentCfg):
     initial_log_std: float = 0.0
     """Logarithm of the standard deviation before training."""
 
+    rnn_units: int = 0
+    """Units of an LSTM; 0 for feed-forward networks."""
+
+    rnn_before_mlp: bool = True
+    """Whether the LSTM comes before the other hidden layers (official code) or after them (the paper)."""
+
+    rnn_layer_norm: bool = True
+    """Whether a layer norm follows the LSTM."""
+
     # -- rollout and targets -------------------------------------------------------------------------------------------
     rollouts: int = 8
     """Steps T collected in every environment between updates."""
@@ -93,8 +102,9 @@ class SapgCfg(AgentCfg):
     off_policy_ratio: float = 1.0
     """Off-policy rows of a policy per on-policy row of it. M - 1 uses all data of all others."""
 
-    subsample: Literal["block", "transition"] = "block"
-    """How off-policy rows are chosen: whole random blocks (official code) or transitions from the union of all."""
+    subsample: Literal["block", "sequence", "transition"] = "block"
+    """How off-policy rows are chosen: whole random blocks (official code), or transitions (the paper) or sequences of
+    ``sequence_length`` steps from the union of all. An LSTM needs whole sequences."""
 
     symmetric_pairing: Literal["shift", "independent"] = "shift"
     """Sources in symmetric aggregation: one cyclic shift for all policies (official code) or drawn for each."""
@@ -107,6 +117,10 @@ class SapgCfg(AgentCfg):
 
     mu_max: float = math.inf
     """Upper limit of the weight mu. The paper has none."""
+
+    rnn_off_policy_values: Literal["stored", "reunroll"] = "stored"
+    """Recurrent state behind the values of off-policy rows: the acting policy's at every step (official code), or that
+    of the policy being updated, unrolled from the acting policy's state at the start of the rollout."""
 
     # -- learning ------------------------------------------------------------------------------------------------------
     learning_epochs: int = 5
@@ -125,7 +139,7 @@ class SapgCfg(AgentCfg):
     """Whether rows are shuffled once per update. The official PPO baseline does not."""
 
     sequence_length: int = 4
-    """Consecutive steps of one environment that stay together in the shuffle."""
+    """Consecutive steps of one environment that stay together in the shuffle; an LSTM is unrolled over them."""
 
     loss_reduction: Literal["row_mean", "policy_sum"] = "row_mean"
     """Mean over all rows (official code) or sum of each policy's means (the paper)."""
@@ -175,6 +189,9 @@ class SapgCfg(AgentCfg):
     normalize_advantages: bool = True
     """Whether advantages are standardised, once over all rows of an update."""
 
+    mixed_precision: bool = False
+    """Whether updates compute in half precision (float16 on CUDA, bfloat16 on a CPU). Rollouts never do."""
+
     def __post_init__(self) -> None:
         """Accept lists from the command line where tuples are kept."""
         self.hidden_sizes = tuple(self.hidden_sizes)
@@ -200,6 +217,7 @@ class SapgCfg(AgentCfg):
         self._check_types()
         layout = BlockLayout(num_envs, self.num_blocks)
         positive = ("latent_dim", "rollouts", "n_step", "learning_epochs", "mini_batches", "sequence_length")
+        _require(self.rnn_units >= 0, f"agent.rnn_units is {self.rnn_units}; it must not be negative (0 is no LSTM)")
         for name in positive:
             _require(getattr(self, name) >= 1, f"agent.{name} is {getattr(self, name)}; it must be at least 1")
         for name in ("discount_factor", "gae_lambda"):
@@ -221,7 +239,7 @@ class SapgCfg(AgentCfg):
             f"agent.mini_batches is {self.mini_batches}, but a rollout has only {self.rollouts * num_envs} rows",
         )
         _require(
-            not self.shuffle or self.rollouts % self.sequence_length == 0,
+            not (self.shuffle or self.rnn_units) or self.rollouts % self.sequence_length == 0,
             f"agent.rollouts is {self.rollouts}, not a multiple of agent.sequence_length {self.sequence_length};"
             f" add agent.sequence_length={math.gcd(self.rollouts, self.sequence_length)}",
         )
@@ -232,6 +250,11 @@ class SapgCfg(AgentCfg):
         _require(
             self.critic_latent or self.separate,
             "agent.critic_latent=false cannot be had with a shared trunk; add agent.separate=true",
+        )
+        sequences = self.rollouts * num_envs // self.sequence_length
+        _require(
+            not self.rnn_units or self.mini_batches <= sequences,
+            f"agent.mini_batches is {self.mini_batches}, but a rollout has only {sequences} sequences",
         )
         if self.num_blocks > 1:
             self._check_aggregation(layout)
@@ -248,6 +271,10 @@ class SapgCfg(AgentCfg):
             self.aggregation == "none" or self.subsample != "block" or self.off_policy_ratio >= 1.0,
             f"agent.off_policy_ratio is {self.off_policy_ratio}, less than one whole block;"
             " use 1 or more, or agent.subsample=transition",
+        )
+        _require(
+            not self.rnn_units or self.aggregation == "none" or self.subsample != "transition",
+            "agent.subsample=transition cannot be had with an LSTM; use agent.subsample=sequence",
         )
         _require(
             self.shuffle or not self.stratified_minibatch,
