@@ -49,6 +49,6 @@ def test_init_from_starts_a_new_run_with_fresh_counters(trained, capsys):
     saved, source = checkpoint.load(checkpoint.latest(new)), checkpoint.load(checkpoint.latest(old))
     assert saved["iteration"] == 1 and saved["env_steps"] == 48 and saved["num_envs"] == 6
     # a step of 1e-9 leaves the weights where they came from
-    for name, value in source["agent"]["model"].items():
-        torch.testing.assert_close(saved["agent"]["model"][name], value, rtol=0, atol=1e-6)
+    for name, value in source["agent"]["policies"]["model"].items():
+        torch.testing.assert_close(saved["agent"]["policies"]["model"][name], value, rtol=0, atol=1e-6)
     assert "finished after iteration 1" in capsys.readouterr().out

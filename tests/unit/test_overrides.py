@@ -82,7 +82,7 @@ def test_an_option_is_set_with_its_type(configs, token, value):
         ("env.flag=1", ["true or false"]),
         ("env.seed=x", ["a whole number or none"]),
         ("agent.num_block=3", ["did you mean agent.num_blocks?"]),
-        ("agent.subsample=rows", ["one of block, transition"]),
+        ("agent.subsample=rows", ["one of block, sequence, transition"]),
         ("env.=3", ["not understood"]),
         ("robot.x=3", ["not understood"]),
     ],

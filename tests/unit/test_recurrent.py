@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_sapg_agent import collect, make, rows_of, run
+from test_sapg_agent import collect, make, run
 
 from sapg_isaaclab.agents.models import Sequences, unroll
 from sapg_isaaclab.agents.sapg.blocks import BlockLayout

@@ -27,12 +27,21 @@ class Clock:
         return torch.zeros(self.num_envs, 1), rewards, done[:, None], torch.zeros_like(done)[:, None], successes
 
 
-def act(observations):
-    return observations
+class Policy:
+    """Does nothing, and keeps what it is told of finished episodes."""
+
+    def __init__(self):
+        self.ended = 0
+
+    def __call__(self, observations):
+        return observations
+
+    def reset(self, done):
+        self.ended += int(done.sum())
 
 
 def test_every_environment_gives_the_same_number_of_episodes():
-    result = run_episodes(Clock(4), act, episodes=7)
+    result = run_episodes(Clock(4), Policy(), episodes=7)
     # 7 / 4 rounded up: two episodes of each; the first to finish would have been almost only the short ones
     assert sorted(result.returns) == [1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0]
     assert sorted(result.lengths) == [1, 1, 2, 2, 3, 3, 4, 4]
@@ -41,14 +50,15 @@ def test_every_environment_gives_the_same_number_of_episodes():
 
 def test_a_number_of_steps_counts_what_finishes_and_calls_back():
     calls = []
-    result = run_episodes(Clock(2), act, steps=4, on_step=lambda: calls.append(1))
-    assert len(calls) == 4
+    policy = Policy()
+    result = run_episodes(Clock(2), policy, steps=4, on_step=lambda: calls.append(1))
+    assert len(calls) == 4 and policy.ended == len(result.returns)
     assert sorted(result.lengths) == [1, 1, 1, 1, 2, 2]
 
 
 def test_a_reward_that_is_not_finite_is_an_error():
     with pytest.raises(TrainingError, match="not finite"):
-        run_episodes(Clock(2, reward=float("nan")), act, episodes=2)
+        run_episodes(Clock(2, reward=float("nan")), Policy(), episodes=2)
 
 
 def test_statistics_by_hand():

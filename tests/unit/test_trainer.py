@@ -137,7 +137,7 @@ def test_not_a_number_from_the_environment_stops_before_learning(tmp_path, what)
     saved = checkpoint.load(checkpoint.latest(trainer.run))
     assert saved["iteration"] == 2
     for name, value in trainer.agent.model.state_dict().items():
-        assert torch.equal(value, saved["agent"]["model"][name])
+        assert torch.equal(value, saved["agent"]["policies"]["model"][name])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
