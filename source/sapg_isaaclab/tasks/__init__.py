@@ -8,9 +8,18 @@ import gymnasium as gym
 def register_tasks() -> None:
     """Register the tasks with Gymnasium, once, by import paths only."""
     _register("SAPG-Allegro-Reorient", family="in_hand", env="InHandReorientEnv", robot="Allegro", task="Reorient")
+    for task in ("Regrasp", "Throw", "Reorient"):
+        _register(
+            f"SAPG-AllegroKuka-{task}",
+            family="allegro_kuka",
+            env="AllegroKukaEnv",
+            robot="AllegroKuka",
+            task=task,
+            agents="sapg",
+        )
 
 
-def _register(task_id: str, *, family: str, env: str, robot: str, task: str) -> None:
+def _register(task_id: str, *, family: str, env: str, robot: str, task: str, agents: str | None = None) -> None:
     if task_id in gym.registry:
         return
     package = f"{__name__}.{family}"
@@ -20,7 +29,7 @@ def _register(task_id: str, *, family: str, env: str, robot: str, task: str) -> 
         disable_env_checker=True,
         kwargs={
             "env_cfg_entry_point": f"{package}.env_cfg:{robot}{task}EnvCfg",
-            "sapg_cfg_entry_point": f"{package}.agents.{robot.lower()}:{robot}{task}SapgCfg",
+            "sapg_cfg_entry_point": f"{package}.agents.{agents or robot.lower()}:{robot}{task}SapgCfg",
             "skrl_cfg_entry_point": f"{package}:agents/skrl_ppo_cfg.yaml",
             "default_agent": "skrl",
         },

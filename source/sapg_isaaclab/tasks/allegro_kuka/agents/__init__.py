@@ -1,0 +1,1 @@
+"""Agent configurations of the AllegroKuka tasks. No code but options."""

@@ -1,0 +1,520 @@
+"""The AllegroKuka environment: an arm with a hand, a table, a cuboid, and one of three goals.
+
+Positions are in the environment frame [m], quaternions xyzw, joints in the order of ``cfg.joint_names`` whatever order
+the physics engine uses, fingers in the order index, middle, ring, thumb.
+
+A control step, in the order of :class:`DirectRLEnv`: targets and pushes; physics; ``_get_dones`` measures, counts and
+decides; ``_get_rewards`` pays, logs and draws the next goals; episodes that ended start anew; ``_get_observations``
+shows the state as it then is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import warp as wp
+from isaaclab.envs import DirectRLEnv
+
+from sapg_isaaclab.assets.tables.cuboids import BASE_EDGE, edges, mass, object_scales
+from sapg_isaaclab.tasks.allegro_kuka import rewards
+from sapg_isaaclab.tasks.allegro_kuka.drawing import ColoredCuboids, GoalBalls
+from sapg_isaaclab.tasks.allegro_kuka.env_cfg import AllegroKukaEnvCfg, RegraspGoalCfg, ReorientGoalCfg, ThrowGoalCfg
+from sapg_isaaclab.tasks.allegro_kuka.goals import Goal, Regrasp, Reorient, Throw, uniform_rotation
+from sapg_isaaclab.tasks.allegro_kuka.keypoints import keypoint_offsets, keypoints, rotate
+from sapg_isaaclab.tasks.allegro_kuka.objects import assign_objects, objects_in
+from sapg_isaaclab.tasks.curriculum import ToleranceCurriculum
+from sapg_isaaclab.tasks.make import check_num_blocks, check_registration_kwargs, resolve_env_cfg
+from sapg_isaaclab.tasks.physics import contact_buffers
+from sapg_isaaclab.tasks.rendering import aim_cameras
+
+GOALS = {RegraspGoalCfg: Regrasp, ThrowGoalCfg: Throw, ReorientGoalCfg: Reorient}
+
+PALM_BODY = "iiwa7_link_7"
+PALM_OFFSET = (0.0, -0.02, 0.16)
+"""Palm centre in the frame of the palm body [m]."""
+
+TIP_BODIES = ["index_link_3", "middle_link_3", "ring_link_3", "thumb_link_3"]
+TIP_OFFSETS = ((0.05, 0.005, 0.0), (0.05, 0.005, 0.0), (0.05, 0.005, 0.0), (0.06, 0.005, 0.0))
+"""Fingertip points in the frames of the last links [m]."""
+
+TERMS = ("fingertip", "lifting", "lift_bonus", "keypoint", "goal_bonus", "arm_velocity", "hand_velocity")
+"""Reward terms in the order in which they are summed."""
+
+MAX_FINGERTIP_IMPROVEMENT = 10.0
+MAX_KEYPOINT_IMPROVEMENT = 100.0
+"""Largest improvements that are paid [m]; never reached, kept from the official code."""
+
+UNSET = -1.0
+"""Value of a closest distance that has not been measured yet."""
+
+
+class AllegroKukaEnv(DirectRLEnv):
+    """An arm with a hand picks up a cuboid and brings it to goals (paper, Section 5; official code).
+
+    ``extras["log"]`` holds 0-dim tensors. ``extras["successes"]``, shape (N,), is the number of goals each environment
+    reached in its last finished episode, 0 until its first one ends; later steps write into the same tensor.
+    ``extras["final_obs"]["policy"]``, shape (N, O), is valid in steps where some episode ended and only for those
+    environments: the observation of the state the episode ended in.
+    """
+
+    cfg: AllegroKukaEnvCfg
+
+    def __init__(
+        self,
+        cfg: AllegroKukaEnvCfg | None = None,
+        render_mode: str | None = None,
+        *,
+        num_envs: int | None = None,
+        device: str | None = None,
+        seed: int | None = None,
+        physics: str | None = None,
+        env_cfg_entry_point: str | None = None,
+        **kwargs: Any,
+    ):
+        """Make the environment, from a configuration or from a few choices.
+
+        Args:
+            cfg: Complete configuration; the remaining choices must then be None.
+            render_mode: As in Gymnasium.
+            num_envs: Number of environments. Defaults to the task's.
+            device: ``"cpu"`` or ``"cuda:<index>"``. Defaults to the first GPU where there is one, else the CPU.
+            seed: Seed of the environment. Defaults to none.
+            physics: Physics preset. Defaults to ``"ovphysx"``.
+            env_cfg_entry_point: ``"module:class"`` of the configuration to start from; given by the registration.
+            kwargs: The rest of the registration; not used.
+
+        Raises:
+            ValueError: If a choice is not possible.
+        """
+        check_registration_kwargs(kwargs)
+        cfg = resolve_env_cfg(cfg, env_cfg_entry_point, num_envs=num_envs, device=device, seed=seed, physics=physics)
+        _check(cfg)
+        _fit_contact_buffers(cfg)
+        scales = object_scales(cfg.object_sets, cfg.object_seed)[: cfg.max_shapes]
+        scales = scales[: cfg.scene.num_envs // cfg.num_blocks]
+        assignment = assign_objects(cfg.scene.num_envs, cfg.num_blocks, len(scales))
+        self.goal: Goal = GOALS[type(cfg.goal)](**vars(cfg.goal))
+        cfg.observation_space = sum(self.observation_layout(cfg).values())
+        with objects_in(cfg.scene, scales, assignment):
+            super().__init__(cfg, render_mode)
+
+        self.robot, self.object = self.scene["robot"], self.scene["object"]
+        self.bucket = self.scene["bucket"] if isinstance(self.goal, Throw) else None
+        joints, _ = self.robot.find_joints(cfg.joint_names, preserve_order=True)
+        self._joint_ids = torch.tensor(joints, device=self.device)
+        self._joint_lower, self._joint_upper = self.robot.data.joint_limits.torch[0, self._joint_ids].unbind(-1)
+        (self._palm_id,), _ = self.robot.find_bodies([PALM_BODY])
+        tips, _ = self.robot.find_bodies(TIP_BODIES, preserve_order=True)
+        self._tip_ids = torch.tensor(tips, device=self.device)
+        self._palm_offset = torch.tensor(PALM_OFFSET, device=self.device)
+        self._tip_offsets = torch.tensor(TIP_OFFSETS, device=self.device)
+        self._default_joint_pos = torch.tensor(cfg.default_joint_pos, device=self.device)
+
+        shapes = torch.as_tensor(assignment, device=self.device)
+        self.object_edges = torch.tensor([edges(scale) for scale in scales], device=self.device)[shapes]
+        """Edges of the objects [m], shape (N, 3)."""
+        self.object_mass = torch.tensor([mass(scale) for scale in scales], device=self.device)[shapes]
+        """Masses of the objects [kg], shape (N,)."""
+        self._offsets = keypoint_offsets(self.goal.corners, self.object_edges, cfg.keypoint_scale)
+        self._start_pos = torch.tensor(cfg.scene.object.init_state.pos, device=self.device)
+        self._start_noise = torch.tensor(cfg.reset_position_noise, device=self.device)
+        self._force_mass = self.object_mass if cfg.force_mass == "per_object" else cfg.force_env0_mass
+        self._force_decay = cfg.force_decay ** (self.step_dt / cfg.force_decay_interval)
+
+        curriculum = {name: value for name, value in vars(cfg.curriculum).items() if name != "gate"}
+        self.curriculum = ToleranceCurriculum(**curriculum, device=self.device)
+        self._allocate()
+        self.extras["successes"] = self._finished_successes
+        self.extras["log"] = {}
+
+        self._markers: list[ColoredCuboids | GoalBalls] = []
+        if self.sim.visualizers:
+            self.set_debug_vis(True)
+            aim_cameras(self, cfg.camera_eye, cfg.camera_lookat)
+
+    def _allocate(self) -> None:
+        """Make the buffers that outlive a step. They are only ever written in place."""
+
+        def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+            return torch.zeros(self.num_envs, *shape, dtype=dtype, device=self.device)
+
+        self.targets = zeros(len(self._joint_ids))
+        self.goal_pos = zeros(3)
+        self.goal_quat = zeros(4)
+        self.goal_quat[:, 3] = 1.0
+        self.lifted = zeros(dtype=torch.bool)
+        self.near_steps = zeros(dtype=torch.long)
+        self.successes = zeros()
+        self.closest_tip = zeros(4)
+        self.closest_keypoint = zeros()
+        # what observations show: the values before the last step's update
+        self._shown_lifted = zeros(dtype=torch.bool)
+        self._shown_tip = zeros(4)
+        self._shown_keypoint = zeros()
+        self._last_reward = zeros()
+        self._force = zeros(3)
+        self._force_probability = zeros()
+        self._finished_successes = zeros()
+        self._episode_terms = zeros(len(TERMS))
+        self._finished_terms = zeros(len(TERMS))
+
+    # actions
+
+    def _pre_physics_step(self, actions: torch.Tensor) -> None:
+        arm = self.cfg.num_arm_joints
+        actions = actions.clamp(-1.0, 1.0)
+        # the arm's targets are moved, not its joints: they are integrated once per control step
+        arm_targets = self.targets[:, :arm] + self.cfg.arm_speed * self.step_dt * actions[:, :arm]
+        lower, upper = self._joint_lower[arm:], self._joint_upper[arm:]
+        hand_targets = lower + 0.5 * (actions[:, arm:] + 1.0) * (upper - lower)
+        hand_targets = torch.lerp(self.targets[:, arm:], hand_targets, self.cfg.hand_smoothing)
+        targets = torch.cat((arm_targets, hand_targets), dim=-1)
+        self.targets.copy_(targets.clamp(self._joint_lower, self._joint_upper))
+        self.robot.actuators.target_command.set_position_index(value=self.targets, joint_ids=self._joint_ids)
+        if self.cfg.force_scale > 0.0:
+            self._push_object()
+
+    def _push_object(self) -> None:
+        """Let pushes fade and start new ones at random; they act at the centre of mass, in the object's frame."""
+        self._force.mul_(self._force_decay)
+        pushed = torch.rand(self.num_envs, device=self.device) < self._force_probability
+        strength = self.cfg.force_scale * torch.as_tensor(self._force_mass, device=self.device).reshape(-1, 1)
+        push = strength * torch.randn(self.num_envs, 3, device=self.device)
+        self._force.copy_(torch.where(pushed.unsqueeze(-1), push, self._force))
+        self.object.permanent_wrench_composer.set_forces_and_torques_index(forces=self._force.unsqueeze(1))
+
+    def _apply_action(self) -> None:
+        """Nothing: called in every physics step, but targets and pushes hold for the whole control step."""
+
+    # dones, rewards
+
+    def _get_dones(self) -> tuple[torch.Tensor, torch.Tensor]:
+        cfg = self.cfg
+        finished = self._finished_successes
+        if cfg.curriculum.gate == "leader":
+            finished = finished[: self.num_envs // cfg.num_blocks]
+        self.curriculum.update(self.common_step_counter, finished)
+
+        self._measure()
+        tip, keypoint = self._tip_distance, self._keypoint_distance
+        closest_tip = torch.where(self.closest_tip < 0.0, tip, self.closest_tip)
+        closest_keypoint = torch.where(self.closest_keypoint < 0.0, keypoint, self.closest_keypoint)
+        self._shown_tip.copy_(closest_tip)
+        self._shown_keypoint.copy_(closest_keypoint)
+        self._shown_lifted.copy_(self.lifted)
+
+        self._tip_improvement = rewards.improvement(closest_tip, tip, MAX_FINGERTIP_IMPROVEMENT)
+        self._keypoint_improvement = rewards.improvement(closest_keypoint, keypoint, MAX_KEYPOINT_IMPROVEMENT)
+        torch.minimum(closest_tip, tip, out=self.closest_tip)
+        torch.minimum(closest_keypoint, keypoint, out=self.closest_keypoint)
+
+        object_z = self.object_pos[:, 2]
+        self._height = rewards.lift_height(object_z, start_z=cfg.scene.object.init_state.pos[2], offset=cfg.lift_offset)
+        self._just_lifted = (self._height > cfg.lift_threshold) & ~self.lifted
+        self.lifted |= self._just_lifted
+
+        self._near = keypoint <= cfg.success_radius_scale * self.curriculum.tolerance
+        self.near_steps.copy_(rewards.count_near(self.near_steps, self._near, consecutive=cfg.hold == "consecutive"))
+        self._reached = self.near_steps >= cfg.hold_steps
+        self.successes += self._reached
+        # a success buys the time for another goal
+        self.episode_length_buf.masked_fill_(self._reached, 0)
+
+        terminated = (object_z < cfg.drop_height) | (self.successes >= cfg.max_successes) | self.goal.hand_lost(tip)
+        timed_out = self.episode_length_buf >= self.max_episode_length - 1
+        return terminated, timed_out & ~terminated
+
+    def _get_rewards(self) -> torch.Tensor:
+        cfg, lifted = self.cfg, self.lifted
+        joint_vel = self.joint_vel
+        terms = torch.stack(
+            (
+                rewards.fingertip_term(self._tip_improvement, lifted, scale=cfg.fingertip_reward_scale),
+                rewards.lifting_term(self._height, lifted, scale=cfg.lifting_reward_scale, limit=cfg.lifting_limit),
+                rewards.lift_bonus_term(self._just_lifted, bonus=cfg.lift_bonus),
+                rewards.keypoint_term(self._keypoint_improvement, lifted, scale=cfg.keypoint_reward_scale),
+                rewards.goal_bonus_term(self._near, bonus=cfg.goal_bonus, hold_steps=cfg.hold_steps),
+                rewards.velocity_term(joint_vel[:, : cfg.num_arm_joints], scale=cfg.arm_velocity_reward_scale),
+                rewards.velocity_term(joint_vel[:, cfg.num_arm_joints :], scale=cfg.hand_velocity_reward_scale),
+            ),
+            dim=-1,
+        )
+        reward = terms.sum(-1)
+        self._last_reward.copy_(reward)
+        self._episode_terms += terms
+        done = self.reset_buf
+        self._finished_successes.copy_(torch.where(done, self.successes, self._finished_successes))
+        self._finished_terms.copy_(torch.where(done.unsqueeze(-1), self._episode_terms, self._finished_terms))
+        self._write_metrics(terms)
+        # the next goal is drawn here, so that the coming observation already shows it
+        self._draw_next_goals(self._reached & ~done)
+        return reward
+
+    def _draw_next_goals(self, reached: torch.Tensor) -> None:
+        """Give the environments of a mask, bool (N,), their next goal.
+
+        Drawing for all environments and keeping some costs less than finding out on the host which ones need it.
+        """
+        pos, quat = self.goal.sample(self.num_envs, self.device)
+        chosen = reached.unsqueeze(-1)
+        self.goal_pos.copy_(torch.where(chosen, pos, self.goal_pos))
+        self.goal_quat.copy_(torch.where(chosen, quat, self.goal_quat))
+        self.near_steps.masked_fill_(reached, 0)
+        for buffer in (self.closest_keypoint, self._shown_keypoint):
+            buffer.masked_fill_(reached, UNSET)
+        if not self.goal.replaces_object:
+            return
+        for buffer in (self.closest_tip, self._shown_tip):
+            buffer.masked_fill_(chosen, UNSET)
+        for buffer in (self.lifted, self._shown_lifted):
+            buffer.masked_fill_(reached, False)
+        mask = wp.from_torch(reached, dtype=wp.bool)
+        self.object.write_root_pose_to_sim_mask(root_pose=self._start_pose(self.scene.env_origins), env_mask=mask)
+        self.object.write_root_velocity_to_sim_mask(
+            root_velocity=torch.zeros(self.num_envs, 6, device=self.device), env_mask=mask
+        )
+        if self.bucket is not None:
+            self.bucket.write_root_pose_to_sim_mask(
+                root_pose=self._bucket_pose(self.goal_pos, self.scene.env_origins), env_mask=mask
+            )
+
+    # resets
+
+    def _reset_idx(self, env_ids: Sequence[int] | torch.Tensor) -> None:
+        super()._reset_idx(env_ids)
+        cfg, count = self.cfg, len(env_ids)
+        origins = self.scene.env_origins[env_ids]
+        for buffer in (self.lifted, self._shown_lifted):
+            buffer[env_ids] = False
+        for buffer in (self.closest_tip, self.closest_keypoint, self._shown_tip, self._shown_keypoint):
+            buffer[env_ids] = UNSET
+        for buffer in (self.near_steps, self.successes, self._last_reward, self._episode_terms, self._force):
+            buffer[env_ids] = 0
+        low, high = (math.log(limit) for limit in cfg.force_probability)
+        self._force_probability[env_ids] = (low + (high - low) * torch.rand(count, device=self.device)).exp()
+
+        noise = torch.rand(count, len(self._joint_ids), device=self.device)
+        sample = self._joint_lower + noise * (self._joint_upper - self._joint_lower)
+        joint_pos = torch.lerp(self._default_joint_pos.expand_as(sample), sample, cfg.reset_joint_noise)
+        # the default of the thumb's first joint lies below its limit
+        joint_pos = joint_pos.clamp(self._joint_lower, self._joint_upper)
+        joint_vel = cfg.reset_joint_vel * (2.0 * torch.rand_like(joint_pos) - 1.0)
+        self.robot.write_joint_position_to_sim_index(position=joint_pos, joint_ids=self._joint_ids, env_ids=env_ids)
+        self.robot.write_joint_velocity_to_sim_index(velocity=joint_vel, joint_ids=self._joint_ids, env_ids=env_ids)
+        # the drives get their targets with the next action
+        self.targets[env_ids] = joint_pos
+
+        self.object.write_root_pose_to_sim_index(root_pose=self._start_pose(origins), env_ids=env_ids)
+        self.object.write_root_velocity_to_sim_index(
+            root_velocity=torch.zeros(count, 6, device=self.device), env_ids=env_ids
+        )
+        pos, quat = self.goal.sample(count, self.device)
+        self.goal_pos[env_ids], self.goal_quat[env_ids] = pos, quat
+        if self.bucket is not None:
+            self.bucket.write_root_pose_to_sim_index(root_pose=self._bucket_pose(pos, origins), env_ids=env_ids)
+
+    def _start_pose(self, origins: torch.Tensor) -> torch.Tensor:
+        """Random poses of objects on the table, in the world, shape (n, 7), for environments at ``origins`` (n, 3)."""
+        count = len(origins)
+        noise = 2.0 * torch.rand(count, 3, device=self.device) - 1.0
+        pos = origins + self._start_pos + self._start_noise * noise
+        return torch.cat((pos, uniform_rotation(count, self.device)), dim=-1)
+
+    def _bucket_pose(self, goal_pos: torch.Tensor, origins: torch.Tensor) -> torch.Tensor:
+        """Poses of buckets, in the world, shape (n, 7), for goals (n, 3) and environments at ``origins`` (n, 3)."""
+        pose = torch.zeros(len(goal_pos), 7, device=self.device)
+        pose[:, :3] = origins + self.goal.bucket_pos(goal_pos)
+        pose[:, 6] = 1.0
+        return pose
+
+    # observations
+
+    @staticmethod
+    def observation_layout(cfg: AllegroKukaEnvCfg) -> dict[str, int]:
+        """Items of the observation and their sizes, in order.
+
+        Args:
+            cfg: Configuration of the environment.
+
+        Returns:
+            Name -> size. Joint positions are normalised to [-1, 1] by the limits; velocities are in rad/s and m/s,
+            positions in m, quaternions xyzw. Closest distances and the lifted flag are those before the last step.
+        """
+        keypoint_size = 3 * len(GOALS[type(cfg.goal)].corners)
+        return {
+            "joint_pos": len(cfg.joint_names),
+            "joint_vel": len(cfg.joint_names),
+            "palm_pos": 3,
+            "palm_quat": 4,
+            "palm_lin_vel": 3,
+            "palm_ang_vel": 3,
+            "object_quat": 4,
+            "object_lin_vel": 3,
+            "object_ang_vel": 3,
+            "tips_from_palm": 12,
+            "keypoints_from_palm": keypoint_size,
+            "keypoints_from_goal": keypoint_size,
+            "object_scale": 3,
+            "closest_keypoint": 1,
+            "closest_tip": 4,
+            "lifted": 1,
+            "progress": 1,
+            "successes": 1,
+            "reward": 1,
+        }
+
+    def _get_observations(self) -> dict[str, torch.Tensor]:
+        self._measure()
+        palm = self._palm_pos.unsqueeze(1)
+        palm_vel = self.robot.data.body_com_vel_w.torch[:, self._palm_id]
+        items = (
+            (2.0 * self.joint_pos - self._joint_upper - self._joint_lower) / (self._joint_upper - self._joint_lower),
+            self.joint_vel,
+            self._palm_pos,
+            self._palm_quat,
+            palm_vel,
+            self.object_quat,
+            self.object.data.root_lin_vel_w.torch,
+            self.object.data.root_ang_vel_w.torch,
+            (self._tips - palm).flatten(1),
+            (self._keypoints - palm).flatten(1),
+            (self._keypoints - self._goal_keypoints).flatten(1),
+            self.object_edges / BASE_EDGE,
+            torch.where(self._shown_keypoint < 0.0, self._keypoint_distance, self._shown_keypoint).unsqueeze(-1),
+            torch.where(self._shown_tip < 0.0, self._tip_distance, self._shown_tip),
+            self._shown_lifted.float().unsqueeze(-1),
+            (self.episode_length_buf / 10.0).log1p().unsqueeze(-1),
+            self.successes.log1p().unsqueeze(-1),
+            self.cfg.reward_obs_scale * self._last_reward.unsqueeze(-1),
+        )
+        obs = torch.cat(items, dim=-1)
+        return {"policy": obs.clamp(-self.cfg.obs_clip, self.cfg.obs_clip)}
+
+    # state, read live from the physics engine
+
+    def _measure(self) -> None:
+        """Read where palm, fingertips and keypoints are, and how far from one another."""
+        poses, origins = self.robot.data.body_link_pose_w.torch, self.scene.env_origins
+        palm, tips = poses[:, self._palm_id], poses[:, self._tip_ids]
+        self._palm_quat = palm[:, 3:]
+        self._palm_pos = palm[:, :3] - origins + rotate(self._palm_quat, self._palm_offset)
+        self._tips = tips[..., :3] - origins.unsqueeze(1) + rotate(tips[..., 3:], self._tip_offsets)
+        object_pos = self.object_pos
+        self._keypoints = keypoints(object_pos, self.object_quat, self._offsets)
+        self._goal_keypoints = keypoints(self.goal_pos, self.goal_quat, self._offsets)
+        self._tip_distance = torch.linalg.vector_norm(self._tips - object_pos.unsqueeze(1), dim=-1)
+        distances = torch.linalg.vector_norm(self._keypoints - self._goal_keypoints, dim=-1)
+        self._keypoint_distance = distances.amax(-1)
+
+    @property
+    def joint_pos(self) -> torch.Tensor:
+        """Joint positions [rad], shape (N, 23)."""
+        return self.robot.data.joint_pos.torch[:, self._joint_ids]
+
+    @property
+    def joint_vel(self) -> torch.Tensor:
+        """Joint velocities [rad/s], shape (N, 23)."""
+        return self.robot.data.joint_vel.torch[:, self._joint_ids]
+
+    @property
+    def object_pos(self) -> torch.Tensor:
+        """Object position in the environment frame [m], shape (N, 3)."""
+        return self.object.data.root_pos_w.torch - self.scene.env_origins
+
+    @property
+    def object_quat(self) -> torch.Tensor:
+        """Object orientation, shape (N, 4), xyzw."""
+        return self.object.data.root_quat_w.torch
+
+    # metrics
+
+    def _write_metrics(self, terms: torch.Tensor) -> None:
+        finished, tolerance = self._finished_successes, self.curriculum.tolerance.clone()
+        log = {
+            "Metrics/successes": finished.mean(),
+            # every goal but an episode's last was reached
+            "Metrics/success_rate": (finished / (finished + 1.0)).mean(),
+            "Metrics/success_tolerance": tolerance,
+            "Metrics/true_objective": self.curriculum.true_objective(finished).mean(),
+            "Metrics/keypoint_distance": self._keypoint_distance.mean(),
+            "Metrics/lifted": self.lifted.float().mean(),
+        }
+        # mean reward of a step now, and mean sum over the last finished episodes
+        for name, step, episode in zip(TERMS, terms.mean(0).unbind(), self._finished_terms.mean(0).unbind()):
+            log[f"Reward/{name}"] = step
+            log[f"Episode/{name}"] = episode
+        if self.cfg.num_blocks > 1:
+            blocks = finished.view(self.cfg.num_blocks, -1).mean(-1)
+            log |= {f"Block_{block}/successes": value for block, value in enumerate(blocks.unbind())}
+            log["Leader/successes"] = blocks[0]
+        self.extras["log"] = log
+
+    # checkpoints
+
+    def state_dict(self) -> dict[str, Any]:
+        """What of the environment a resumed run needs; episodes themselves start anew.
+
+        Returns:
+            Numbers by name.
+        """
+        return {"common_step_counter": self.common_step_counter, "curriculum": self.curriculum.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state_dict` returned.
+
+        Args:
+            state: The saved numbers.
+
+        Raises:
+            KeyError: If one is missing.
+        """
+        self.common_step_counter = int(state["common_step_counter"])
+        self.curriculum.load_state_dict(state["curriculum"])
+
+    # drawing
+
+    def _set_debug_vis_impl(self, debug_vis: bool) -> None:
+        if not self._markers:
+            self._markers = [ColoredCuboids("object", self.object_edges, margin=0.001)]
+            if isinstance(self.goal, Reorient):
+                self._markers.append(ColoredCuboids("goal", self.object_edges))
+            else:
+                self._markers.append(GoalBalls("goal"))
+        for marker in self._markers:
+            marker.set_visibility(debug_vis)
+
+    def _debug_vis_callback(self, event: object) -> None:
+        self._markers[0].draw(self.object_pos + self.scene.env_origins, self.object_quat)
+        self._markers[1].draw(self.goal_pos + self.scene.env_origins, self.goal_quat)
+
+
+def _check(cfg: AllegroKukaEnvCfg) -> None:
+    """Refuse values that have no meaning."""
+    check_num_blocks(cfg.scene.num_envs, cfg.num_blocks)
+    choices = {
+        "hold": (cfg.hold, ("cumulative", "consecutive")),
+        "force_mass": (cfg.force_mass, ("env0", "per_object")),
+        "curriculum.gate": (cfg.curriculum.gate, ("all", "leader")),
+    }
+    for name, (value, allowed) in choices.items():
+        if value not in allowed:
+            raise ValueError(f"{name}={value!r} is unknown; use {allowed[0]!r} or {allowed[1]!r}")
+    if cfg.max_shapes is not None and cfg.max_shapes < 1:
+        raise ValueError(f"max_shapes={cfg.max_shapes} is not allowed; use at least 1, or None for all")
+    if cfg.hold_steps < 1:
+        raise ValueError(f"hold_steps={cfg.hold_steps} is not allowed; use at least 1")
+    if type(cfg.goal) not in GOALS:
+        raise ValueError(f"goal={cfg.goal!r} is unknown; use a RegraspGoalCfg, ThrowGoalCfg or ReorientGoalCfg")
+    if isinstance(cfg.goal, ThrowGoalCfg) and not hasattr(cfg.scene, "bucket"):
+        raise ValueError("a ThrowGoalCfg needs a bucket; use a ThrowSceneCfg as scene")
+
+
+def _fit_contact_buffers(cfg: AllegroKukaEnvCfg) -> None:
+    """Enlarge the buffers for touching pairs: this robot has twice the shapes of a hand alone, and a bucket 13 more."""
+    sizes, physics = contact_buffers(4 * cfg.scene.num_envs), cfg.sim.physics
+    for name in ("gpu_max_rigid_patch_count", "gpu_found_lost_pairs_capacity"):
+        if hasattr(physics, name):
+            setattr(physics, name, max(getattr(physics, name), sizes[name]))

@@ -1,0 +1,353 @@
+"""Configuration of the AllegroKuka tasks.
+
+Numbers are the official code's unless a field says otherwise; ``presets=paper`` takes the text of the paper literally
+where the two differ. Positions are in the environment frame [m], quaternions xyzw. All frictions are 1, so it does not
+matter how an engine combines them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING
+from typing import Literal
+
+import isaaclab.sim as sim_utils
+from isaaclab.assets import ArticulationCfg, AssetBaseCfg, RigidObjectCfg
+from isaaclab.envs import DirectRLEnvCfg
+from isaaclab.scene import InteractiveSceneCfg
+from isaaclab.sim import SimulationCfg
+from isaaclab.sim.spawners.materials import RigidBodyMaterialBaseCfg
+from isaaclab.utils import configclass
+from isaaclab.visualizers import VisualizerCfg
+from isaaclab_tasks.utils import preset
+
+from sapg_isaaclab.assets.robots import (
+    BUCKET_CFG,
+    CUBOID_CFG,
+    GROUND_CFG,
+    KUKA_ALLEGRO_ARM_POS,
+    KUKA_ALLEGRO_CFG,
+    KUKA_ALLEGRO_JOINT_NAMES,
+    TABLE_CFG,
+)
+from sapg_isaaclab.assets.tables.bucket import GOAL_HEIGHT
+from sapg_isaaclab.tasks.host_memory import ensure_host_memory
+from sapg_isaaclab.tasks.physics import DEFAULT_DEVICE, DEFAULT_NUM_ENVS, PhysicsPresets
+
+# every way to this task leads through its configuration: gym.make, Isaac Lab's command line, the tests
+ensure_host_memory()
+
+CONTROL_HZ = 60
+"""Control steps per second."""
+
+SMALL_NUM_ENVS = 192
+"""Environments of ``presets=small``: six blocks of 32."""
+
+ALL_SETS = ["default", "small", "big", "sticks"]
+"""947 cuboids of 0.05 to 0.75 kg."""
+
+LIGHT_SETS = ["default", "small"]
+"""654 cuboids of 0.05 to 0.125 kg."""
+
+
+@configclass
+class AllegroKukaSceneCfg(InteractiveSceneCfg):
+    """An arm with a hand, a table, one cuboid per environment, the ground and a light."""
+
+    num_envs: int = preset(default=DEFAULT_NUM_ENVS, small=SMALL_NUM_ENVS)
+    env_spacing: float = 2.4
+    replicate_physics: bool = True
+
+    robot: ArticulationCfg = KUKA_ALLEGRO_CFG
+    """The arm with the hand."""
+
+    object: RigidObjectCfg = CUBOID_CFG
+    """The object; its initial position is the nominal start of the task. What is spawned follows from
+    ``object_sets``."""
+
+    table: AssetBaseCfg = TABLE_CFG
+    """The table."""
+
+    ground = AssetBaseCfg(prim_path="/World/ground", collision_group=-1, spawn=GROUND_CFG)
+    """Ground plane at z = 0, common to all environments."""
+
+    light = AssetBaseCfg(prim_path="/World/light", spawn=sim_utils.DomeLightCfg(intensity=2000.0))
+    """Light for renderers that read the stage."""
+
+
+@configclass
+class ThrowSceneCfg(AllegroKukaSceneCfg):
+    """The same with a bucket."""
+
+    bucket: RigidObjectCfg = BUCKET_CFG
+    """The bucket, moved with every goal."""
+
+
+@configclass
+class RegraspGoalCfg:
+    """Options of :class:`~sapg_isaaclab.tasks.allegro_kuka.goals.Regrasp`."""
+
+    low: tuple[float, float, float] = (-0.4, 0.0, 0.68)
+    """Lower corner of the box of goal positions [m]."""
+
+    high: tuple[float, float, float] = (0.4, 0.35, 1.05)
+    """Upper corner of the box of goal positions [m]."""
+
+
+@configclass
+class ThrowGoalCfg:
+    """Options of :class:`~sapg_isaaclab.tasks.allegro_kuka.goals.Throw`."""
+
+    x_range: tuple[float, float] = (0.5, 0.9)
+    """Distance of the bucket from the middle of the table, to either side [m]."""
+
+    y_range: tuple[float, float] = (-1.0, 0.7)
+    """Range of the bucket along y [m]."""
+
+    z_range: tuple[float, float] = (0.0, 1.0)
+    """Range of the height of the bucket's bottom [m]."""
+
+    height: float = GOAL_HEIGHT
+    """Height of the goal point above the bucket's bottom [m]."""
+
+
+@configclass
+class ReorientGoalCfg:
+    """Options of :class:`~sapg_isaaclab.tasks.allegro_kuka.goals.Reorient`."""
+
+    low: tuple[float, float, float] = (-0.4, 0.0, 0.68)
+    """Lower corner of the box of goal positions [m]."""
+
+    high: tuple[float, float, float] = (0.4, 0.35, 1.05)
+    """Upper corner of the box of goal positions [m]."""
+
+    max_tip_distance: float = 1.5
+    """The episode ends when a fingertip is farther than this from the object [m]."""
+
+
+@configclass
+class CurriculumCfg:
+    """How the tolerance shrinks; see :class:`~sapg_isaaclab.tasks.curriculum.ToleranceCurriculum`."""
+
+    initial: float = 0.075
+    """Tolerance at the start [m]."""
+
+    final: float = 0.01
+    """Smallest tolerance [m]; equal to ``initial`` for none at all."""
+
+    factor: float = 0.9
+    """Factor of one tightening."""
+
+    interval: int = 3000
+    """Control steps between two tightenings, at least."""
+
+    threshold: float = 3.0
+    """Mean successes of the last finished episodes from which on the tolerance is tightened."""
+
+    gate: Literal["all", "leader"] = "all"
+    """Whose successes count: those of all environments (official code) or of the leader's block, block 0."""
+
+
+@configclass
+class AllegroKukaEnvCfg(DirectRLEnvCfg):
+    """What the three tasks share; a task adds its goal, objects and lengths."""
+
+    decimation = 2
+    is_finite_horizon = False
+    # the autoreset hides the state an episode ended in, which an agent that bootstraps time-outs needs
+    compute_final_obs = True
+    action_space = 23
+    observation_space = 0  # set by the environment from the number of keypoints
+    state_space = 0  # one vector serves actor and critic
+
+    sim: SimulationCfg = SimulationCfg(
+        device=DEFAULT_DEVICE,
+        dt=1.0 / 120.0,
+        render_interval=2,
+        physics_material=RigidBodyMaterialBaseCfg(static_friction=1.0, dynamic_friction=1.0, restitution=0.0),
+        physics=PhysicsPresets(),
+        default_visualizer_cfg=VisualizerCfg(focal_length=32.0),
+    )
+
+    scene: AllegroKukaSceneCfg = AllegroKukaSceneCfg()
+
+    goal: RegraspGoalCfg | ThrowGoalCfg | ReorientGoalCfg = MISSING
+    """What the task asks for."""
+
+    curriculum: CurriculumCfg = CurriculumCfg()
+    """How the tolerance shrinks."""
+
+    num_blocks: int = 1
+    """Number of policy blocks: each gets the same mix of objects, and the metrics distinguish them. The training
+    script sets it."""
+
+    deterministic_evaluation: bool = False
+    """Whether policies are played without their noise; the official code keeps it in these tasks."""
+
+    # -- objects ---------------------------------------------------------------------------------------------------
+
+    object_sets: list[str] = MISSING
+    """Sets of cuboids: ``default``, ``small``, ``big``, ``sticks``."""
+
+    object_seed: int = 42
+    """Seed of the order in which environments take the objects."""
+
+    max_shapes: int | None = None
+    """Largest number of different objects; None for as many as there are and a block has environments."""
+
+    # -- actions ---------------------------------------------------------------------------------------------------
+
+    joint_names: list[str] = KUKA_ALLEGRO_JOINT_NAMES
+    """All joints, the arm's first, in the order of actions and observations."""
+
+    num_arm_joints: int = 7
+    """How many of them belong to the arm."""
+
+    arm_speed: float = 10.0
+    """Speed of the arm's targets at action 1 [rad/s]."""
+
+    hand_smoothing: float = 1.0
+    """Weight of the new hand target in the moving average with the previous one; 1 is no smoothing."""
+
+    # -- resets ----------------------------------------------------------------------------------------------------
+
+    default_joint_pos: tuple[float, ...] = (*KUKA_ALLEGRO_ARM_POS, *(0.0,) * 16)
+    """Joint positions around which episodes start [rad]."""
+
+    reset_joint_noise: float = 0.1
+    """Share of the way from the default to a uniform sample between the limits, clamped to the limits."""
+
+    reset_joint_vel: float = 0.5
+    """Joint velocities at reset are uniform between +- this [rad/s]."""
+
+    reset_position_noise: tuple[float, float, float] = (0.1, 0.1, 0.02)
+    """Object position at reset is the nominal start +- this on each axis [m]."""
+
+    # -- observations ----------------------------------------------------------------------------------------------
+
+    keypoint_scale: float = 1.5
+    """How far outside the object the keypoints lie; 1 is on its corners."""
+
+    obs_clip: float = 10.0
+    """Observations are clipped to +- this."""
+
+    reward_obs_scale: float = 0.01
+    """Factor of the last reward in observations."""
+
+    # -- success and end -------------------------------------------------------------------------------------------
+
+    success_radius_scale: float = preset(default=1.5, paper=1.0)
+    """The goal is near when the largest keypoint distance is at most this times the tolerance. 1.5 is the official
+    code's, and that of the published figures; 1 is the paper's formula."""
+
+    hold_steps: int = MISSING
+    """Steps near the goal that make a success."""
+
+    hold: Literal["cumulative", "consecutive"] = preset(default="cumulative", paper="consecutive")
+    """Whether these steps add up over the goal (official code) or must follow one another (the paper's words)."""
+
+    drop_height: float = 0.1
+    """The episode ends when the object is lower than this [m]."""
+
+    max_successes: int = 50
+    """The episode ends after this many successes."""
+
+    # -- random forces on the object -------------------------------------------------------------------------------
+
+    force_scale: float = 2.0
+    """Standard deviation of a push per kilogram [N/kg]; 0 for none."""
+
+    force_mass: Literal["env0", "per_object"] = preset(default="env0", paper="per_object")
+    """Whose mass scales the pushes: that of environment 0's object in the official runs for all, as the official code
+    has it, or each object's own."""
+
+    force_env0_mass: float = 0.15
+    """Mass of environment 0's object in the official runs [kg]."""
+
+    force_probability: tuple[float, float] = (0.001, 0.1)
+    """Range of the probability of a push in a control step, drawn log-uniformly for each episode."""
+
+    force_decay: float = 0.99
+    """Factor by which a push fades in ``force_decay_interval``."""
+
+    force_decay_interval: float = 0.08
+    """[s]."""
+
+    # -- reward ----------------------------------------------------------------------------------------------------
+
+    fingertip_reward_scale: float = 50.0
+    """Reward per metre that a fingertip comes closer to the object than ever."""
+
+    lifting_reward_scale: float = 20.0
+    """Reward per metre of height before the object is lifted, each step."""
+
+    lifting_limit: float = 0.5
+    """Largest height that counts [m]."""
+
+    lift_offset: float = 0.05
+    """Added to the height above the nominal start [m]."""
+
+    lift_threshold: float = 0.15
+    """The object is lifted above this height [m]: 0.73 m above the ground, 0.2 m above the table."""
+
+    lift_bonus: float = 300.0
+    """Reward for lifting."""
+
+    keypoint_reward_scale: float = 200.0
+    """Reward per metre that the lifted object comes closer to the goal than ever."""
+
+    goal_bonus: float = 1000.0
+    """Reward of a goal, spread over its ``hold_steps``."""
+
+    arm_velocity_reward_scale: float = -0.003
+    """Reward per rad/s of arm joints."""
+
+    hand_velocity_reward_scale: float = -0.0003
+    """Reward per rad/s of hand joints."""
+
+    # -- drawing ---------------------------------------------------------------------------------------------------
+
+    camera_eye: tuple[float, float, float] = (0.95, -1.25, 1.35)
+    """Where viewers look from, in the frame of the environment they show [m]."""
+
+    camera_lookat: tuple[float, float, float] = (0.0, 0.22, 0.62)
+    """What viewers look at, in the frame of the environment they show [m]."""
+
+    def play_mode(self) -> None:
+        """Make the scene small enough to watch."""
+        super().play_mode()
+        self.scene.num_envs = min(self.scene.num_envs, 16)
+
+
+@configclass
+class AllegroKukaRegraspEnvCfg(AllegroKukaEnvCfg):
+    """SAPG-AllegroKuka-Regrasp: hold the object at a point for 30 steps; 400 steps for each goal."""
+
+    episode_length_s = 400 / CONTROL_HZ
+    goal: RegraspGoalCfg = RegraspGoalCfg()
+    object_sets = ALL_SETS
+    hold_steps = 30
+
+
+@configclass
+class AllegroKukaThrowEnvCfg(AllegroKukaEnvCfg):
+    """SAPG-AllegroKuka-Throw: get the object into a bucket for 5 steps; 300 steps for each goal."""
+
+    episode_length_s = 300 / CONTROL_HZ
+    scene: ThrowSceneCfg = ThrowSceneCfg()
+    goal: ThrowGoalCfg = ThrowGoalCfg()
+    curriculum: CurriculumCfg = CurriculumCfg(final=0.075)
+    object_sets = LIGHT_SETS
+    hold_steps = 5
+    force_scale = 0.0
+    camera_eye = (0.35, -2.15, 1.75)
+    camera_lookat = (0.0, 0.15, 0.55)
+
+
+@configclass
+class AllegroKukaReorientEnvCfg(AllegroKukaEnvCfg):
+    """SAPG-AllegroKuka-Reorient: bring the object to pose after pose; 600 steps for each goal."""
+
+    episode_length_s = 600 / CONTROL_HZ
+    goal: ReorientGoalCfg = ReorientGoalCfg()
+    object_sets = ALL_SETS
+    hold_steps = 1

@@ -1,0 +1,197 @@
+"""What the three AllegroKuka tasks ask for. Each goal is one small class with the same attributes and methods.
+
+Positions are in the environment frame [m], quaternions xyzw. Source: official code; the boxes are the paper's.
+"""
+
+from __future__ import annotations
+
+import torch
+
+CENTER = ((0.0, 0.0, 0.0),)
+"""One keypoint in the object's centre: its orientation does not count."""
+
+CORNERS = ((1.0, 1.0, 1.0), (1.0, 1.0, -1.0), (-1.0, -1.0, 1.0), (-1.0, -1.0, -1.0))
+"""Four keypoints in corners that no turn but the identity leaves in place."""
+
+
+def uniform(low: tuple[float, ...], high: tuple[float, ...], count: int, device: str) -> torch.Tensor:
+    """Points uniform in a box.
+
+    Args:
+        low: Lower corner, d numbers.
+        high: Upper corner, d numbers.
+        count: Number of points.
+        device: Device of the result.
+
+    Returns:
+        Points, shape (count, d).
+    """
+    low, high = torch.tensor(low, device=device), torch.tensor(high, device=device)
+    return low + (high - low) * torch.rand(count, len(low), device=device)
+
+
+def uniform_rotation(count: int, device: str) -> torch.Tensor:
+    """Rotations uniform over SO(3), as quaternions of shape (count, 4), xyzw."""
+    return torch.nn.functional.normalize(torch.randn(count, 4, device=device), dim=-1)
+
+
+def no_rotation(count: int, device: str) -> torch.Tensor:
+    """Identity quaternions, shape (count, 4), xyzw."""
+    quat = torch.zeros(count, 4, device=device)
+    quat[:, 3] = 1.0
+    return quat
+
+
+class Regrasp:
+    """Lift the object and hold its centre at a point; then it is put back on the table somewhere else."""
+
+    corners = CENTER
+    """Keypoints in half edges of the object."""
+
+    replaces_object = True
+    """Whether the object is put back on the table when the goal is reached."""
+
+    def __init__(self, low: tuple[float, float, float], high: tuple[float, float, float]):
+        """Ask for points in a box.
+
+        Args:
+            low: Lower corner of the box [m].
+            high: Upper corner of the box [m].
+        """
+        self._low, self._high = low, high
+
+    def sample(self, count: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw goals.
+
+        Args:
+            count: Number of goals.
+            device: Device of the result.
+
+        Returns:
+            Goal positions [m], shape (count, 3), and orientations, shape (count, 4), xyzw.
+        """
+        return uniform(self._low, self._high, count, device), no_rotation(count, device)
+
+    def hand_lost(self, tip_distance: torch.Tensor) -> torch.Tensor:
+        """Whether the hand has gone too far from the object to go on.
+
+        Args:
+            tip_distance: Distances of the fingertips from the object [m], shape (N, 4).
+
+        Returns:
+            False everywhere, bool, shape (N,).
+        """
+        return torch.zeros_like(tip_distance[:, 0], dtype=torch.bool)
+
+
+class Throw:
+    """Get the object into a bucket out of reach; then both are put somewhere else."""
+
+    corners = CENTER
+    """Keypoints in half edges of the object."""
+
+    replaces_object = True
+    """Whether the object is put back on the table when the goal is reached."""
+
+    def __init__(
+        self,
+        x_range: tuple[float, float],
+        y_range: tuple[float, float],
+        z_range: tuple[float, float],
+        height: float,
+    ):
+        """Put the bucket left or right of the table.
+
+        Args:
+            x_range: Distance of the bucket from the middle of the table, to either side [m].
+            y_range: Range of the bucket along y [m].
+            z_range: Range of the height of the bucket's bottom [m].
+            height: Height of the goal point above the bucket's bottom [m].
+        """
+        self._low, self._high = (x_range[0], y_range[0], z_range[0]), (x_range[1], y_range[1], z_range[1])
+        self._height = height
+
+    def sample(self, count: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw goals: points in the bucket.
+
+        Args:
+            count: Number of goals.
+            device: Device of the result.
+
+        Returns:
+            Goal positions [m], shape (count, 3), and orientations, shape (count, 4), xyzw.
+        """
+        pos = uniform(self._low, self._high, count, device)
+        side = torch.where(torch.rand(count, device=device) < 0.5, -1.0, 1.0)
+        pos[:, 0] *= side
+        pos[:, 2] += self._height
+        return pos, no_rotation(count, device)
+
+    def bucket_pos(self, goal_pos: torch.Tensor) -> torch.Tensor:
+        """Where the bucket stands.
+
+        Args:
+            goal_pos: Goal positions [m], shape (N, 3).
+
+        Returns:
+            Centres of the bucket's bottom [m], shape (N, 3).
+        """
+        return goal_pos - goal_pos.new_tensor((0.0, 0.0, self._height))
+
+    def hand_lost(self, tip_distance: torch.Tensor) -> torch.Tensor:
+        """Whether the hand has gone too far from the object to go on.
+
+        Args:
+            tip_distance: Distances of the fingertips from the object [m], shape (N, 4).
+
+        Returns:
+            False everywhere, bool, shape (N,).
+        """
+        return torch.zeros_like(tip_distance[:, 0], dtype=torch.bool)
+
+
+class Reorient:
+    """Bring the object to poses in succession without putting it down."""
+
+    corners = CORNERS
+    """Keypoints in half edges of the object."""
+
+    replaces_object = False
+    """Whether the object is put back on the table when the goal is reached."""
+
+    def __init__(self, low: tuple[float, float, float], high: tuple[float, float, float], max_tip_distance: float):
+        """Ask for any orientation at points in a box.
+
+        Args:
+            low: Lower corner of the box [m].
+            high: Upper corner of the box [m].
+            max_tip_distance: Distance of a fingertip from the object beyond which the episode ends [m].
+        """
+        self._low, self._high, self._max_tip_distance = low, high, max_tip_distance
+
+    def sample(self, count: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw goals.
+
+        Args:
+            count: Number of goals.
+            device: Device of the result.
+
+        Returns:
+            Goal positions [m], shape (count, 3), and orientations uniform over SO(3), shape (count, 4), xyzw.
+        """
+        return uniform(self._low, self._high, count, device), uniform_rotation(count, device)
+
+    def hand_lost(self, tip_distance: torch.Tensor) -> torch.Tensor:
+        """Whether the hand has gone too far from the object to go on.
+
+        Args:
+            tip_distance: Distances of the fingertips from the object [m], shape (N, 4).
+
+        Returns:
+            Whether any fingertip is beyond the limit, bool, shape (N,).
+        """
+        return tip_distance.amax(-1) > self._max_tip_distance
+
+
+Goal = Regrasp | Throw | Reorient
+"""A goal of the AllegroKuka tasks."""
