@@ -1,0 +1,1 @@
+"""Figures and tables from run folders. Nothing here needs a simulator."""
