@@ -345,7 +345,7 @@ class SAPG(Agent):
 
         order = row_order(steps, envs, off, group, cfg)
         unit = cfg.sequence_length if self.policies.recurrent else 1
-        bounds = minibatch_bounds(len(order) // unit, steps * envs // unit, cfg)
+        bounds = minibatch_bounds(len(order), steps * envs, cfg, unit)
         clean: list[int] = []
         if self.policies.recurrent:
             # an episode begins with step t where step t - 1 was done; the state before t = 0 is zeroed already

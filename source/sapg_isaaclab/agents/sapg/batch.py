@@ -73,8 +73,8 @@ def row_weights(group: torch.Tensor, layout: BlockLayout, cfg: SapgCfg) -> torch
     return scale[group]
 
 
-def minibatch_bounds(rows: int, on_policy_rows: int, cfg: SapgCfg) -> list[int]:
-    """Where the minibatches begin and end. Sequences are never cut: with an LSTM, count them instead of rows.
+def minibatch_bounds(rows: int, on_policy_rows: int, cfg: SapgCfg, unit: int = 1) -> list[int]:
+    """Where the minibatches begin and end, counted in units of rows that must not be cut apart (sequences).
 
     The on-policy rows alone fill ``mini_batches`` of them. ``last``: as many minibatches of that size as fit, the last
     one takes the remainder (official code). ``even``: the same number of minibatches, sizes differing by one at most.
@@ -83,11 +83,13 @@ def minibatch_bounds(rows: int, on_policy_rows: int, cfg: SapgCfg) -> list[int]:
         rows: Number R of all rows.
         on_policy_rows: Number T N of rows in the rollout.
         cfg: Options.
+        unit: Rows of a unit; L with an LSTM.
 
     Returns:
-        Ascending bounds from 0 to R.
+        Ascending bounds from 0 to R / unit.
     """
-    size = on_policy_rows // cfg.mini_batches
+    rows, on_policy_rows = rows // unit, on_policy_rows // unit
+    size = min(cfg.mini_batch_size // unit or on_policy_rows // cfg.mini_batches, on_policy_rows)
     count = max(1, rows // size)
     if cfg.mini_batch_remainder == "even":
         return [rows * i // count for i in range(count + 1)]

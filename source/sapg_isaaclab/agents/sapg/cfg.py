@@ -29,6 +29,24 @@ PAPER: dict[str, Any] = {
 """
 
 
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "symmetric": {"aggregation": "symmetric"},
+    "high_off_policy": {"off_policy_ratio": 5.0},
+    "no_off_policy": {"aggregation": "none"},
+    "entropy_000": {"entropy_loss_scale": 0.0},
+    "entropy_003": {"entropy_loss_scale": 0.003},
+    "entropy_005": {"entropy_loss_scale": 0.005},
+    "mu_clip": {"importance_clip": "mu"},
+    "ppo": {"num_blocks": 1, "shuffle": False},
+    "ppo_fixed_minibatch": {"num_blocks": 1, "mini_batch_size": 32768},
+}
+"""Presets of every task: the lines of Figure 6 (six blocks), Eq. 3, and PPO with either rule for its minibatches.
+
+``ppo`` is the paper's baseline, whose minibatches grow with the number of environments and are fixed groups of them.
+``ppo_fixed_minibatch`` has more minibatches instead of larger ones.
+"""
+
+
 @dataclasses.dataclass(kw_only=True)
 class SapgCfg(AgentCfg):
     """Options of the SAPG agent. With ``num_blocks=1`` it is PPO."""
@@ -129,6 +147,9 @@ class SapgCfg(AgentCfg):
     mini_batches: int = 2
     """Minibatches that the on-policy rows alone would fill; off-policy rows are cut to the same size."""
 
+    mini_batch_size: int = 0
+    """Rows of a minibatch, instead of ``mini_batches``; 0 leaves it to that. A smaller rollout is one minibatch."""
+
     mini_batch_remainder: Literal["last", "even"] = "last"
     """Rows left over enlarge the last minibatch (official code) or are spread evenly. None is dropped."""
 
@@ -197,11 +218,6 @@ class SapgCfg(AgentCfg):
         self.hidden_sizes = tuple(self.hidden_sizes)
         self.learning_rate_bounds = tuple(self.learning_rate_bounds)
 
-    @property
-    def mini_batch_rows(self) -> int:
-        """Rows of a minibatch for each environment (4 in the paper's set-up)."""
-        return self.rollouts // self.mini_batches
-
     def check(self, num_envs: int) -> BlockLayout:
         """Check every option and their combination.
 
@@ -251,6 +267,7 @@ class SapgCfg(AgentCfg):
             self.critic_latent or self.separate,
             "agent.critic_latent=false cannot be had with a shared trunk; add agent.separate=true",
         )
+        _require(self.mini_batch_size >= 0, f"agent.mini_batch_size is {self.mini_batch_size}; it must not be negative")
         sequences = self.rollouts * num_envs // self.sequence_length
         _require(
             not self.rnn_units or self.mini_batches <= sequences,

@@ -53,7 +53,7 @@ LIGHT_SETS = ["default", "small"]
 class AllegroKukaSceneCfg(InteractiveSceneCfg):
     """An arm with a hand, a table, one cuboid per environment, the ground and a light."""
 
-    num_envs: int = preset(default=DEFAULT_NUM_ENVS, small=SMALL_NUM_ENVS)
+    num_envs: int = preset(default=DEFAULT_NUM_ENVS, small=SMALL_NUM_ENVS, small_recurrent=SMALL_NUM_ENVS)
     env_spacing: float = 2.4
     replicate_physics: bool = True
 
@@ -306,10 +306,10 @@ class AllegroKukaEnvCfg(DirectRLEnvCfg):
 
     # -- drawing ---------------------------------------------------------------------------------------------------
 
-    camera_eye: tuple[float, float, float] = (0.95, -1.25, 1.35)
+    camera_eye: tuple[float, float, float] = (1.05, -1.15, 1.2)
     """Where viewers look from, in the frame of the environment they show [m]."""
 
-    camera_lookat: tuple[float, float, float] = (0.0, 0.22, 0.62)
+    camera_lookat: tuple[float, float, float] = (0.02, 0.25, 0.66)
     """What viewers look at, in the frame of the environment they show [m]."""
 
     def play_mode(self) -> None:
@@ -339,8 +339,8 @@ class AllegroKukaThrowEnvCfg(AllegroKukaEnvCfg):
     object_sets = LIGHT_SETS
     hold_steps = 5
     force_scale = 0.0
-    camera_eye = (0.35, -2.15, 1.75)
-    camera_lookat = (0.0, 0.15, 0.55)
+    camera_eye = (0.2, -2.4, 1.9)
+    camera_lookat = (0.0, 0.1, 0.5)
 
 
 @configclass
