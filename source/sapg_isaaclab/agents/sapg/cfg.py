@@ -19,13 +19,15 @@ PAPER: dict[str, Any] = {
     "stratified_minibatch": True,
     "loss_reduction": "policy_sum",
     "entropy_schedule": "paper",
+    "std_mode": "shared",
     "latent_dim": 16,
     "separate": True,
     "timeout_bootstrap": "final_obs",
 }
 """The text of the paper taken literally, where it differs from the official code (the defaults of :class:`SapgCfg`).
 
-``latent_dim`` is that of the two in-hand tasks. The paper is silent on ``timeout_bootstrap``; the correct one is used.
+``latent_dim`` is that of the two in-hand tasks, ``std_mode`` that of tasks without an entropy bonus (Appendix B). The
+paper is silent on ``timeout_bootstrap``; the correct one is used.
 """
 
 
