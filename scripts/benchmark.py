@@ -96,7 +96,7 @@ def measure_into(args: argparse.Namespace, num_envs: int, queue: multiprocessing
 
 
 def main() -> None:
-    """Parse, measure every size, print a table."""
+    """Parse, measure every size, print its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", default="SAPG-Allegro-Reorient", help="task id")
     parser.add_argument("--num_envs", type=int, nargs="+", default=[256, 1024, 4096], help="sizes to measure")
@@ -108,6 +108,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=None, help="also write the figures here")
     args = parser.parse_args()
 
+    print(f"{args.task}, physics {args.physics or 'ovphysx'}, {args.steps} steps, random actions")
     context, results = multiprocessing.get_context("spawn"), []
     for num_envs in args.num_envs:
         queue = context.Queue()
@@ -116,20 +117,15 @@ def main() -> None:
         process.join()
         if process.exitcode:
             raise SystemExit(f"measuring {num_envs} environments failed; see above")
-        results.append(queue.get())
-
-    print(f"\n{args.task}, physics {args.physics or 'ovphysx'}, {args.steps} steps, random actions")
-    print("| envs | env-steps/s | per CPU-s | create s | peak GB | outside physics | load |")
-    print("|---|---|---|---|---|---|---|")
-    for row in results:
-        print(
-            f"| {row['num_envs']} | {row['env_steps_per_s']:.0f} | {row['env_steps_per_cpu_s']:.0f} |"
-            f" {row['create_s']:.1f} | {row['peak_rss_gb']:.2f} | {row['outside_physics']:.1%} |"
-            f" {row['load_average']:.1f} |"
-        )
-    for row in results:
+        row = queue.get()
+        results.append(row)
         phases = ", ".join(f"{phase} {value:.1%}" for phase, value in sorted(row["share"].items()))
-        print(f"{row['num_envs']} envs: {phases}")
+        print(
+            f"{num_envs} envs: {row['env_steps_per_s']:.0f} env-steps/s, {row['env_steps_per_cpu_s']:.0f} per"
+            f" CPU-second, created in {row['create_s']:.1f} s, peak {row['peak_rss_gb']:.2f} GB,"
+            f" {row['outside_physics']:.1%} of a step outside physics ({phases}), load {row['load_average']:.1f}",
+            flush=True,
+        )
     if args.json:
         args.json.write_text(json.dumps(results, indent=2) + "\n")
 
