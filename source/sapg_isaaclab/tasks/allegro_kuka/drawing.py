@@ -38,9 +38,10 @@ class ColoredCuboids:
             offset[:, axis], size[:, axis] = sign * edges[:, axis] / 2.0, PLATE
             offsets.append(offset)
             scales.append(size)
-        # all cores, then all faces of one side after the other
-        self._offsets, self._scales, self._count = torch.cat(offsets), torch.cat(scales), len(colors)
-        self._indices = torch.arange(self._count, device=edges.device).repeat_interleave(len(edges))
+        # viewers that show some of the environments only expect the boxes of one environment next to each other
+        self._offsets, self._scales = torch.stack(offsets, 1).flatten(0, 1), torch.stack(scales, 1).flatten(0, 1)
+        self._count = len(colors)
+        self._indices = torch.arange(self._count, device=edges.device).repeat(len(edges))
         markers = {
             f"box_{index}": sim_utils.CuboidCfg(
                 size=(1.0, 1.0, 1.0), visual_material=sim_utils.PreviewSurfaceCfg(diffuse_color=color)
@@ -60,7 +61,7 @@ class ColoredCuboids:
             pos_w: Positions in the world [m], shape (N, 3).
             quat_w: Orientations in the world, shape (N, 4), xyzw.
         """
-        pos, quat = pos_w.repeat(self._count, 1), quat_w.repeat(self._count, 1)
+        pos, quat = pos_w.repeat_interleave(self._count, 0), quat_w.repeat_interleave(self._count, 0)
         self._markers.visualize(
             pos + rotate(quat, self._offsets), quat, scales=self._scales, marker_indices=self._indices
         )
