@@ -205,6 +205,8 @@ def cuboid_spawner(scales: Sequence[cuboids.Scale]) -> sim_utils.MultiAssetSpawn
         assets_cfg=[
             sim_utils.CuboidCfg(
                 size=cuboids.edges(scale),
+                # viewers may show the shape of another environment; the tasks draw the right one over it
+                visible=False,
                 mass_props=MassCfg(mass=cuboids.mass(scale)),
                 rigid_props=ALLEGRO_CUBE_CFG.spawn.rigid_props,
                 collision_props=CONTACT,

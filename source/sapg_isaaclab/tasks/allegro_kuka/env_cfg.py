@@ -339,8 +339,8 @@ class AllegroKukaThrowEnvCfg(AllegroKukaEnvCfg):
     object_sets = LIGHT_SETS
     hold_steps = 5
     force_scale = 0.0
-    camera_eye = (0.2, -2.4, 1.9)
-    camera_lookat = (0.0, 0.1, 0.5)
+    camera_eye = (0.6, -2.45, 1.7)
+    camera_lookat = (-0.03, 0.1, 0.52)
 
 
 @configclass
