@@ -43,11 +43,12 @@ def _list(argv: list[str] | None) -> int:
         print(f"no task with {args.keyword!r} in its id; there are {', '.join(task_config.sapg_tasks())}")
         return 0
     table = Table(title="Tasks for SAPG: --task ID")
-    for column in ("id", "environments", "steps per episode", "physics=", "presets="):
-        table.add_column(column, overflow="fold")
+    table.add_column("id", no_wrap=True)
+    for column in ("environments", "steps per episode", "physics=", "presets="):
+        table.add_column(column)
     for row in rows:
         table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
     return 0
 
 

@@ -22,7 +22,7 @@ def test_resume_goes_on_in_the_same_folder_with_the_same_counters(trained):
     assert saved["env"]["common_step_counter"] == 20
     assert saved["wall_time_s"] > before["wall_time_s"]
     assert saved["agent_cfg"] == before["agent_cfg"] and saved["params"] == before["params"]
-    steps = [state["step"] for state in saved["agent"]["optimizer"]["state"].values()]
+    steps = [state["step"] for state in saved["agent"]["learner"]["optimizer"]["state"].values()]
     assert all(step > 3 for step in steps)
     assert [row["iteration"] for row in metrics.read(run)] == [1, 2, 3, 4, 5]
     assert sorted(checkpoint.numbered(run)) == [3, 5]

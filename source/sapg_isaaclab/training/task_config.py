@@ -84,7 +84,7 @@ def describe_task(task: str) -> tuple[str, str, str, str, str]:
     physics = {name for name, value in named if PresetTarget.PHYSICS.matches(value)}
     others = {name for name, value in named} - physics
     steps = round(env_cfg.episode_length_s / (env_cfg.sim.dt * env_cfg.decimation))
-    return task, str(env_cfg.scene.num_envs), str(steps), "|".join(sorted(physics)), ",".join(sorted(others))
+    return task, str(env_cfg.scene.num_envs), str(steps), ", ".join(sorted(physics)), ", ".join(sorted(others))
 
 
 def declared_presets(task: str) -> dict[str, dict[str, Any]]:
