@@ -181,6 +181,20 @@ class Joint:
 
 
 @dataclass(frozen=True)
+class Coupling:
+    """Two joints of which one follows the other, as a tendon over two pulleys makes them."""
+
+    follower: str
+    """Joint that follows."""
+
+    leader: str
+    """Joint that is followed."""
+
+    ratio: float
+    """Angle of the follower per angle of the leader."""
+
+
+@dataclass(frozen=True)
 class Robot:
     """An articulation with a fixed base. The first body is the base; its frame is the robot's frame."""
 
@@ -197,7 +211,10 @@ class Robot:
     """Frames that joints and shapes may refer to."""
 
     filtered_pairs: tuple[tuple[str, str], ...] = ()
-    """Pairs of bodies that never collide with one another."""
+    """Pairs that never collide with one another: bodies, or single shapes as ``body/collision_<index>``."""
+
+    couplings: tuple[Coupling, ...] = ()
+    """Joints that follow others."""
 
     friction: float = 1.0
     """Static and dynamic friction coefficient of every shape."""

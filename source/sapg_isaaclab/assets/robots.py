@@ -22,7 +22,8 @@ from sapg_isaaclab.assets.tables.allegro_hand import ALLEGRO_HAND
 from sapg_isaaclab.assets.tables.allegro_hand import DRIVE as ALLEGRO_DRIVE
 from sapg_isaaclab.assets.tables.bucket import BUCKET
 from sapg_isaaclab.assets.tables.kuka_allegro import ARM_DRIVE, HAND_DRIVE, KUKA_ALLEGRO
-from sapg_isaaclab.assets.tables.objects import ALLEGRO_CUBE, GROUND
+from sapg_isaaclab.assets.tables.objects import ALLEGRO_CUBE, GROUND, SHADOW_CUBE
+from sapg_isaaclab.assets.tables.shadow_hand import FINGERS, SHADOW_HAND
 from sapg_isaaclab.assets.tables.table import TABLE_CENTER, TABLE_COLOR, TABLE_SIZE
 
 ALLEGRO_JOINT_NAMES = [joint.name for joint in ALLEGRO_HAND.joints]
@@ -30,6 +31,15 @@ ALLEGRO_JOINT_NAMES = [joint.name for joint in ALLEGRO_HAND.joints]
 
 KUKA_ALLEGRO_JOINT_NAMES = [joint.name for joint in KUKA_ALLEGRO.joints]
 """The 23 joints in the order of actions and observations: arm from the base, then index, middle, ring, thumb."""
+
+SHADOW_JOINT_NAMES = [joint.name for joint in SHADOW_HAND.joints]
+"""The 24 joints in the order of observations: wrist, first to little finger, thumb, each from the palm outwards."""
+
+SHADOW_MOTOR_NAMES = [joint.name for joint in SHADOW_HAND.joints if joint.drive.stiffness > 0.0]
+"""The 20 joints with a motor in the order of actions."""
+
+SHADOW_FINGERTIP_NAMES = [*(f"{finger}distal" for finger in FINGERS), "thdistal"]
+"""The five outermost links: first, middle, ring, little finger, thumb. Their frames are at the last joint."""
 
 CONTACT = PhysxCollisionCfg(contact_offset=0.002, rest_offset=0.0)
 """PhysX starts to make contacts at 2 mm and lets shapes rest at 0."""
@@ -118,6 +128,34 @@ ALLEGRO_CUBE_CFG = RigidObjectCfg(
     init_state=RigidObjectCfg.InitialStateCfg(pos=(0.0, -0.2, 0.56), rot=(0.0, 0.0, 0.0, 1.0)),
 )
 """65 mm cube of 0.10985 kg above the Allegro hand's palm."""
+
+
+SHADOW_HAND_CFG = ALLEGRO_HAND_CFG.replace(
+    spawn=ALLEGRO_HAND_CFG.spawn.replace(usd_path=usd_path(SHADOW_HAND.name)),
+    # the MJCF's rotation of the mount: palm up, fingers towards -y
+    init_state=ArticulationCfg.InitialStateCfg(
+        pos=(0.0, 0.0, 0.5), rot=(0.0, -math.sqrt(0.5), math.sqrt(0.5), 0.0), joint_pos={".*": 0.0}
+    ),
+    actuators={
+        "hand": ImplicitActuatorCfg(
+            joint_names_expr=[".*"],
+            stiffness={joint.name: joint.drive.stiffness for joint in SHADOW_HAND.joints},
+            damping={joint.name: joint.drive.damping for joint in SHADOW_HAND.joints},
+            joint_effort_limit={joint.name: joint.drive.effort for joint in SHADOW_HAND.joints},
+            joint_velocity_limit={joint.name: joint.drive.velocity for joint in SHADOW_HAND.joints},
+            friction={joint.name: joint.drive.friction for joint in SHADOW_HAND.joints},
+            armature={joint.name: joint.drive.armature for joint in SHADOW_HAND.joints},
+        )
+    },
+)
+"""Shadow hand, palm up at 0.5 m, position servos of the official task."""
+
+
+SHADOW_CUBE_CFG = ALLEGRO_CUBE_CFG.replace(
+    spawn=ALLEGRO_CUBE_CFG.spawn.replace(usd_path=usd_path(SHADOW_CUBE.name)),
+    init_state=RigidObjectCfg.InitialStateCfg(pos=(0.0, -0.39, 0.60), rot=(0.0, 0.0, 0.0, 1.0)),
+)
+"""50 mm cube of 0.070875 kg above the Shadow hand's fingers."""
 
 
 GROUND_CFG = sim_utils.UsdFileCfg(usd_path=usd_path(GROUND.name))

@@ -12,7 +12,7 @@ import numpy as np
 from pxr import Gf, Sdf, Usd, UsdGeom, UsdPhysics, UsdShade
 
 from sapg_isaaclab.assets import kinematics
-from sapg_isaaclab.assets.description import Body, Box, Capsule, Cylinder, Ground, RigidObject, Robot, Shape
+from sapg_isaaclab.assets.description import Body, Box, Capsule, Coupling, Cylinder, Ground, RigidObject, Robot, Shape
 from sapg_isaaclab.assets.kinematics import Pose
 
 Z_AXIS = np.array([0.0, 0.0, 1.0])
@@ -69,8 +69,8 @@ def _write_robot(stage: Usd.Stage, root: Usd.Prim, robot: Robot) -> None:
         offsets = {frame.name: kinematics.attachment(robot, frame.name)[1] for frame in robot.frames}
         _write_body(prim, body, offsets)
     for first, second in robot.filtered_pairs:
-        pairs = UsdPhysics.FilteredPairsAPI.Apply(stage.GetPrimAtPath(path[first]))
-        pairs.CreateFilteredPairsRel().AddTarget(path[second])
+        pairs = UsdPhysics.FilteredPairsAPI.Apply(stage.GetPrimAtPath(root.GetPath().AppendPath(first)))
+        pairs.CreateFilteredPairsRel().AddTarget(root.GetPath().AppendPath(second))
 
     joints = UsdGeom.Scope.Define(stage, root.GetPath().AppendChild("joints")).GetPath()
     base = UsdPhysics.FixedJoint.Define(stage, joints.AppendChild("root_joint"))
@@ -92,6 +92,8 @@ def _write_robot(stage: Usd.Stage, root: Usd.Prim, robot: Robot) -> None:
         joint.CreateLowerLimitAttr(math.degrees(row.lower))
         joint.CreateUpperLimitAttr(math.degrees(row.upper))
         _write_drive(joint.GetPrim(), row.drive)
+    for coupling in robot.couplings:
+        _write_coupling(stage.GetPrimAtPath(joints.AppendChild(coupling.follower)), coupling)
 
 
 def _write_drive(prim: Usd.Prim, drive) -> None:
@@ -109,6 +111,20 @@ def _write_drive(prim: Usd.Prim, drive) -> None:
         ("maxJointVelocity", math.degrees(drive.velocity)),
     ):
         prim.CreateAttribute(f"physxJoint:{name}", Sdf.ValueTypeNames.Float, custom=False).Set(value)
+
+
+def _write_coupling(prim: Usd.Prim, coupling: Coupling) -> None:
+    # a mimic joint in PhysX's schema, which Newton reads too: follower + gearing * leader + offset = 0, without play
+    prim.AddAppliedSchema("PhysxMimicJointAPI:rotZ")
+    name = "physxMimicJoint:rotZ"
+    prim.CreateRelationship(f"{name}:referenceJoint", custom=False).SetTargets(
+        [prim.GetPath().ReplaceName(coupling.leader)]
+    )
+    prim.CreateAttribute(
+        f"{name}:referenceJointAxis", Sdf.ValueTypeNames.Token, custom=False, variability=Sdf.VariabilityUniform
+    ).Set("rotZ")
+    for attribute, value in (("gearing", -coupling.ratio), ("offset", 0.0)):
+        prim.CreateAttribute(f"{name}:{attribute}", Sdf.ValueTypeNames.Float, custom=False).Set(value)
 
 
 def _write_body(prim: Usd.Prim, body: Body, offsets: dict[str, Pose]) -> None:

@@ -8,6 +8,14 @@ import gymnasium as gym
 def register_tasks() -> None:
     """Register the tasks with Gymnasium, once, by import paths only."""
     _register("SAPG-Allegro-Reorient", family="in_hand", env="InHandReorientEnv", robot="Allegro", task="Reorient")
+    _register(
+        "SAPG-Shadow-Reorient",
+        family="in_hand",
+        env="InHandReorientEnv",
+        robot="Shadow",
+        task="Reorient",
+        skrl="shadow_skrl_ppo_cfg.yaml",
+    )
     for task in ("Regrasp", "Throw", "Reorient"):
         _register(
             f"SAPG-AllegroKuka-{task}",
@@ -19,7 +27,16 @@ def register_tasks() -> None:
         )
 
 
-def _register(task_id: str, *, family: str, env: str, robot: str, task: str, agents: str | None = None) -> None:
+def _register(
+    task_id: str,
+    *,
+    family: str,
+    env: str,
+    robot: str,
+    task: str,
+    agents: str | None = None,
+    skrl: str = "skrl_ppo_cfg.yaml",
+) -> None:
     if task_id in gym.registry:
         return
     package = f"{__name__}.{family}"
@@ -30,7 +47,7 @@ def _register(task_id: str, *, family: str, env: str, robot: str, task: str, age
         kwargs={
             "env_cfg_entry_point": f"{package}.env_cfg:{robot}{task}EnvCfg",
             "sapg_cfg_entry_point": f"{package}.agents.{agents or robot.lower()}:{robot}{task}SapgCfg",
-            "skrl_cfg_entry_point": f"{package}:agents/skrl_ppo_cfg.yaml",
+            "skrl_cfg_entry_point": f"{package}:agents/{skrl}",
             "default_agent": "skrl",
         },
     )

@@ -4,9 +4,10 @@ from sapg_isaaclab.assets.description import Ground, RigidObject, Robot
 from sapg_isaaclab.assets.tables.allegro_hand import ALLEGRO_HAND
 from sapg_isaaclab.assets.tables.bucket import BUCKET
 from sapg_isaaclab.assets.tables.kuka_allegro import KUKA_ALLEGRO
-from sapg_isaaclab.assets.tables.objects import ALLEGRO_CUBE, GROUND
+from sapg_isaaclab.assets.tables.objects import ALLEGRO_CUBE, GROUND, SHADOW_CUBE
+from sapg_isaaclab.assets.tables.shadow_hand import SHADOW_HAND
 
-ALL_TABLES = (ALLEGRO_HAND, ALLEGRO_CUBE, GROUND, KUKA_ALLEGRO, BUCKET)
+ALL_TABLES = (ALLEGRO_HAND, ALLEGRO_CUBE, GROUND, KUKA_ALLEGRO, BUCKET, SHADOW_HAND, SHADOW_CUBE)
 """Every table that becomes a USD file."""
 
 

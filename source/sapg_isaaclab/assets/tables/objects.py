@@ -45,5 +45,8 @@ def coloured_cube(name: str, edge: float, density: float) -> RigidObject:
 ALLEGRO_CUBE = coloured_cube("cube_65mm", edge=0.065, density=400.0)
 """The cube of the Allegro reorientation task, 0.10985 kg (official code)."""
 
+SHADOW_CUBE = coloured_cube("cube_50mm", edge=0.05, density=567.0)
+"""The cube of the Shadow hand reorientation task, 0.070875 kg (official code)."""
+
 GROUND = Ground("ground", color=(0.16, 0.18, 0.20))
 """Horizontal plane at z = 0."""

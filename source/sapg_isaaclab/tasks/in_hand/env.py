@@ -73,6 +73,23 @@ class InHandReorientEnv(DirectRLEnv):
         actuated, _ = self.hand.find_joints(cfg.actuated_joint_names, preserve_order=True)
         self._joint_ids = torch.tensor(joints, device=self.device)
         self._actuated_ids = torch.tensor(actuated, device=self.device)
+        table = find_table(cfg.hand_asset)
+        columns = {name: column for column, name in enumerate(cfg.joint_names)}
+        self._followers = torch.tensor(
+            [columns[c.follower] for c in table.couplings], dtype=torch.long, device=self.device
+        )
+        self._leaders = torch.tensor([columns[c.leader] for c in table.couplings], dtype=torch.long, device=self.device)
+        self._coupling_ratios = torch.tensor([c.ratio for c in table.couplings], device=self.device)
+        if cfg.fingertip_body_names:
+            fingertips, _ = self.hand.find_bodies(cfg.fingertip_body_names, preserve_order=True)
+            self._fingertip_ids = torch.tensor(fingertips, device=self.device)
+        self._wrench_sensor = self.scene.sensors.get("joint_wrench")
+        if self._wrench_sensor is not None:
+            # the sensor has a row per body: the wrench in the joint that moves it
+            rows = {name: row for row, name in enumerate(self._wrench_sensor.body_names)}
+            child = {joint.name: joint.child for joint in table.joints}
+            self._joint_rows = torch.tensor([rows[child[name]] for name in cfg.joint_names], device=self.device)
+            self._fingertip_rows = torch.tensor([rows[name] for name in cfg.fingertip_body_names], device=self.device)
         limits = self.hand.data.joint_limits.torch[0]
         self._joint_lower, self._joint_upper = limits[self._joint_ids].unbind(-1)
         self._actuated_lower, self._actuated_upper = limits[self._actuated_ids].unbind(-1)
@@ -150,6 +167,7 @@ class InHandReorientEnv(DirectRLEnv):
         joint_pos = self.cfg.reset_joint_noise * (self._joint_lower + noise * span)
         # the share of a joint whose range does not contain 0 may lie below its limit (the Allegro thumb's first joint)
         joint_pos = joint_pos.clamp(self._joint_lower, self._joint_upper)
+        joint_pos[:, self._followers] = self._coupling_ratios * joint_pos[:, self._leaders]
         self.hand.write_joint_position_to_sim_index(position=joint_pos, joint_ids=self._joint_ids, env_ids=env_ids)
         self.hand.write_joint_velocity_to_sim_index(
             velocity=torch.zeros_like(joint_pos), joint_ids=self._joint_ids, env_ids=env_ids
@@ -183,51 +201,76 @@ class InHandReorientEnv(DirectRLEnv):
 
         Returns:
             Name -> size. Joint positions are normalised to [-1, 1] by the limits, velocities and forces scaled by the
-            configuration; poses are position [m] and quaternion.
+            configuration; poses are position [m] and quaternion. A fingertip's state is position, quaternion, linear
+            [m/s] and angular velocity [rad/s], its wrench force and torque; fingertips come one after the other.
 
         Raises:
             ValueError: If ``cfg.obs_type`` is unknown.
         """
-        joints, actions = len(cfg.joint_names), len(cfg.actuated_joint_names)
-        hand = {"joint_pos": joints, "joint_vel": joints, "joint_force": joints}
-        pose = {"object_pos": 3, "object_quat": 4}
-        vel = {"object_lin_vel": 3, "object_ang_vel": 3}
-        goal = {"goal_pos": 3, "goal_quat": 4, "goal_rotation": 4, "actions": actions}
-        if cfg.obs_type == "full_state":
-            return hand | pose | vel | goal
-        if cfg.obs_type == "full":
-            del hand["joint_force"]
-            return hand | pose | vel | goal
-        if cfg.obs_type == "full_no_vel":
-            return {"joint_pos": joints} | pose | goal
-        raise ValueError(f"obs_type={cfg.obs_type!r} is unknown; use 'full_state', 'full' or 'full_no_vel'")
+        joints, actions, fingertips = (
+            len(names) for names in (cfg.joint_names, cfg.actuated_joint_names, cfg.fingertip_body_names)
+        )
+        sizes = {"joint_pos": joints, "joint_vel": joints, "joint_force": joints}
+        sizes |= {"object_pos": 3, "object_quat": 4, "object_lin_vel": 3, "object_ang_vel": 3}
+        sizes |= {"goal_pos": 3, "goal_quat": 4, "goal_rotation": 4, "actions": actions}
+        sizes |= {"fingertip_pos": 3 * fingertips, "fingertip_state": 13 * fingertips}
+        sizes |= {"fingertip_wrench": 6 * fingertips}
+        if cfg.obs_type not in cfg.obs_layouts:
+            *names, last = (repr(name) for name in cfg.obs_layouts)
+            raise ValueError(f"obs_type={cfg.obs_type!r} is unknown; use {', '.join(names)} or {last}")
+        return {name: sizes[name] for name in cfg.obs_layouts[cfg.obs_type]}
 
     def _get_observations(self) -> dict[str, torch.Tensor]:
-        cfg = self.cfg
-        items = {
-            "joint_pos": (2.0 * self.joint_pos(self._joint_ids) - self._joint_upper - self._joint_lower)
-            / (self._joint_upper - self._joint_lower),
-            "object_pos": self.object_pos,
-            "object_quat": self.object_quat,
-            "goal_pos": self._goal_pos.expand(self.num_envs, 3),
-            "goal_quat": self.goal_quat,
-            "goal_rotation": rewards.relative_rotation(self.object_quat, self.goal_quat),
-            "actions": self.actions,
-        }
-        if cfg.obs_type != "full_no_vel":
-            data = self.object.data
-            items["joint_vel"] = cfg.vel_obs_scale * self.hand.data.joint_vel.torch[:, self._joint_ids]
-            items["object_lin_vel"] = data.root_lin_vel_w.torch
-            items["object_ang_vel"] = cfg.vel_obs_scale * data.root_ang_vel_w.torch
-        if cfg.obs_type == "full_state":
-            items["joint_force"] = self._joint_forces()
-        obs = torch.cat([items[name] for name in self.observation_layout(cfg)], dim=-1)
-        return {"policy": obs.clamp(-cfg.obs_clip, cfg.obs_clip)}
+        obs = torch.cat([self._observation_item(name) for name in self.cfg.obs_layouts[self.cfg.obs_type]], dim=-1)
+        return {"policy": obs.clamp(-self.cfg.obs_clip, self.cfg.obs_clip)}
+
+    def _observation_item(self, name: str) -> torch.Tensor:
+        """One item of the observation, shape (N, size)."""
+        cfg, data = self.cfg, self.object.data
+        match name:
+            case "joint_pos":
+                span = self._joint_upper - self._joint_lower
+                return (2.0 * self.joint_pos(self._joint_ids) - self._joint_upper - self._joint_lower) / span
+            case "joint_vel":
+                return cfg.vel_obs_scale * self.hand.data.joint_vel.torch[:, self._joint_ids]
+            case "joint_force":
+                return self._joint_forces()
+            case "object_pos":
+                return self.object_pos
+            case "object_quat":
+                return self.object_quat
+            case "object_lin_vel":
+                return data.root_lin_vel_w.torch
+            case "object_ang_vel":
+                return cfg.vel_obs_scale * data.root_ang_vel_w.torch
+            case "goal_pos":
+                return self._goal_pos.expand(self.num_envs, 3)
+            case "goal_quat":
+                return self.goal_quat
+            case "goal_rotation":
+                return rewards.relative_rotation(self.object_quat, self.goal_quat)
+            case "fingertip_pos":
+                return self.fingertip_pos.flatten(1)
+            case "fingertip_state":
+                hand = self.hand.data
+                parts = (hand.body_link_quat_w, hand.body_com_lin_vel_w, hand.body_com_ang_vel_w)
+                state = (self.fingertip_pos, *(part.torch[:, self._fingertip_ids] for part in parts))
+                return torch.cat(state, dim=-1).flatten(1)
+            case "fingertip_wrench":
+                wrench = self._wrench_sensor.data
+                parts = (part.torch[:, self._fingertip_rows] for part in (wrench.force, wrench.torque))
+                return cfg.force_obs_scale * torch.cat(tuple(parts), dim=-1).flatten(1)
+            case "actions":
+                return self.actions
+        raise ValueError(f"obs_layouts has an unknown item {name!r}")
 
     def _joint_forces(self) -> torch.Tensor:
+        """Joint forces, scaled, shape (N, joints)."""
         if self.cfg.joint_force_obs == "zero":
             return torch.zeros(self.num_envs, len(self._joint_ids), device=self.device)
-        return self.cfg.force_obs_scale * self.hand.data.applied_torque.torch[:, self._joint_ids]
+        if self._wrench_sensor is None:
+            return self.cfg.force_obs_scale * self.hand.data.applied_torque.torch[:, self._joint_ids]
+        return self.cfg.force_obs_scale * self._wrench_sensor.data.torque.torch[:, self._joint_rows, 2]
 
     # state, read live from the physics engine
 
@@ -239,6 +282,11 @@ class InHandReorientEnv(DirectRLEnv):
     def object_pos(self) -> torch.Tensor:
         """Object position in the environment frame [m], shape (N, 3)."""
         return self.object.data.root_pos_w.torch - self.scene.env_origins
+
+    @property
+    def fingertip_pos(self) -> torch.Tensor:
+        """Origins of the fingertip bodies in the environment frame [m], shape (N, fingertips, 3)."""
+        return self.hand.data.body_link_pos_w.torch[:, self._fingertip_ids] - self.scene.env_origins.unsqueeze(1)
 
     @property
     def object_quat(self) -> torch.Tensor:

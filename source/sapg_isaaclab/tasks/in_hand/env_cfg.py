@@ -6,29 +6,69 @@ xyzw.
 
 from __future__ import annotations
 
-from dataclasses import MISSING
+from dataclasses import MISSING, field
 from typing import Literal
 
 import isaaclab.sim as sim_utils
 from isaaclab.assets import ArticulationCfg, AssetBaseCfg, RigidObjectCfg
 from isaaclab.envs import DirectRLEnvCfg
 from isaaclab.scene import InteractiveSceneCfg
+from isaaclab.sensors import JointWrenchSensorCfg
 from isaaclab.sim import SimulationCfg
 from isaaclab.sim.spawners.materials import RigidBodyMaterialBaseCfg
 from isaaclab.utils import configclass
 from isaaclab.visualizers import VisualizerCfg
 from isaaclab_tasks.utils import preset
 
-from sapg_isaaclab.assets.robots import ALLEGRO_CUBE_CFG, ALLEGRO_HAND_CFG, ALLEGRO_JOINT_NAMES, GROUND_CFG
-from sapg_isaaclab.assets.tables.objects import ALLEGRO_CUBE
+from sapg_isaaclab.assets.robots import (
+    ALLEGRO_CUBE_CFG,
+    ALLEGRO_HAND_CFG,
+    ALLEGRO_JOINT_NAMES,
+    GROUND_CFG,
+    SHADOW_CUBE_CFG,
+    SHADOW_FINGERTIP_NAMES,
+    SHADOW_HAND_CFG,
+    SHADOW_JOINT_NAMES,
+    SHADOW_MOTOR_NAMES,
+)
+from sapg_isaaclab.assets.tables.allegro_hand import ALLEGRO_HAND
+from sapg_isaaclab.assets.tables.objects import ALLEGRO_CUBE, SHADOW_CUBE
+from sapg_isaaclab.assets.tables.shadow_hand import SHADOW_HAND
 from sapg_isaaclab.tasks.host_memory import ensure_host_memory
 from sapg_isaaclab.tasks.physics import DEFAULT_DEVICE, DEFAULT_NUM_ENVS, PhysicsPresets
 
 # every way to this task leads through its configuration: gym.make, Isaac Lab's command line, the tests
 ensure_host_memory()
 
-ObsType = Literal["full_state", "full", "full_no_vel"]
-"""Names of the observation layouts; see :meth:`InHandReorientEnv.observation_layout`."""
+ObsType = Literal["full_state", "full", "full_no_vel", "openai"]
+"""Names of the observation layouts; a task need not have all of them."""
+
+_OBJECT = ["object_pos", "object_quat"]
+_OBJECT_VEL = ["object_lin_vel", "object_ang_vel"]
+_GOAL = ["goal_pos", "goal_quat", "goal_rotation"]
+
+ALLEGRO_OBS_LAYOUTS = {
+    "full_state": ["joint_pos", "joint_vel", "joint_force", *_OBJECT, *_OBJECT_VEL, *_GOAL, "actions"],
+    "full": ["joint_pos", "joint_vel", *_OBJECT, *_OBJECT_VEL, *_GOAL, "actions"],
+    "full_no_vel": ["joint_pos", *_OBJECT, *_GOAL, "actions"],
+}
+"""Items of each observation layout of the Allegro task, in order."""
+
+SHADOW_OBS_LAYOUTS = {
+    "full_state": [
+        *ALLEGRO_OBS_LAYOUTS["full_state"][:-1],
+        "fingertip_state",
+        "fingertip_wrench",
+        "actions",
+    ],
+    "full": [*ALLEGRO_OBS_LAYOUTS["full"][:-1], "fingertip_state", "actions"],
+    "full_no_vel": [*ALLEGRO_OBS_LAYOUTS["full_no_vel"][:-1], "fingertip_pos", "actions"],
+    "openai": ["fingertip_pos", "object_pos", "goal_rotation", "actions"],
+}
+"""Items of each observation layout of the Shadow task, in order."""
+
+SMALL_NUM_ENVS = 192
+"""Environments of ``presets=small``: six blocks of 32."""
 
 
 @configclass
@@ -46,6 +86,21 @@ class InHandSceneCfg(InteractiveSceneCfg):
 
     light = AssetBaseCfg(prim_path="/World/light", spawn=sim_utils.DomeLightCfg(intensity=2000.0))
     """Light for renderers that read the stage."""
+
+
+@configclass
+class ShadowSceneCfg(InHandSceneCfg):
+    """The Shadow hand, its cube, and a sensor of what goes through the joints."""
+
+    num_envs: int = preset(default=DEFAULT_NUM_ENVS, small=SMALL_NUM_ENVS)
+    env_spacing: float = 1.5
+    replicate_physics: bool = True
+
+    robot: ArticulationCfg = SHADOW_HAND_CFG
+    object: RigidObjectCfg = SHADOW_CUBE_CFG
+
+    joint_wrench = JointWrenchSensorCfg(prim_path="{ENV_REGEX_NS}/Robot")
+    """Force and torque that each joint passes to its child body."""
 
 
 @configclass
@@ -68,19 +123,29 @@ class InHandReorientEnvCfg(DirectRLEnvCfg):
         default_visualizer_cfg=VisualizerCfg(focal_length=36.0),
     )
 
+    hand_asset: str = MISSING
+    """Name of the hand's table: which joints follow others, and which body each joint moves."""
+
     joint_names: list[str] = MISSING
     """All joints of the hand, in the order of observations."""
 
     actuated_joint_names: list[str] = MISSING
     """Joints that actions move, in the order of actions."""
 
+    fingertip_body_names: list[str] = field(default_factory=list)
+    """Bodies whose states and wrenches are observed, if the layout has such items."""
+
     obs_type: ObsType = preset(default="full_state", paper="full")
-    """Observation layout. ``full_state`` (official) includes joint forces, ``full`` (paper) leaves them out,
-    ``full_no_vel`` has positions only."""
+    """Observation layout. ``full_state`` (official) includes forces, ``full`` (paper) leaves them out, ``full_no_vel``
+    has positions only."""
+
+    obs_layouts: dict[str, list[str]] = MISSING
+    """Items of each observation layout, in order; see :meth:`InHandReorientEnv.observation_layout`."""
 
     joint_force_obs: Literal["zero", "measured"] = "zero"
     """Joint forces in ``full_state``: ``zero`` as the official code reads them for the Allegro hand, whose sensors it
-    never turns on, or the torque ``measured`` at the drives [N m]."""
+    never turns on, or ``measured``: the torque about each joint [N m] from the scene's ``joint_wrench`` sensor, or the
+    drives' torque in a scene without one."""
 
     num_blocks: int = 1
     """Number of policy blocks that the metrics distinguish; changes nothing else. The training script sets it."""
@@ -92,7 +157,7 @@ class InHandReorientEnvCfg(DirectRLEnvCfg):
     """Factor of joint velocities and of the object's angular velocity in observations [s/rad]."""
 
     force_obs_scale: float = 10.0
-    """Factor of joint forces in observations [1/(N m)]."""
+    """Factor of joint forces and fingertip wrenches in observations [1/(N m), 1/N]."""
 
     obs_clip: float = 5.0
     """Observations are clipped to +- this."""
@@ -154,9 +219,35 @@ class AllegroReorientEnvCfg(InHandReorientEnvCfg):
 
     episode_length_s = 20.0
     action_space = 16
+    hand_asset = ALLEGRO_HAND.name
+    obs_layouts = ALLEGRO_OBS_LAYOUTS
     joint_names = ALLEGRO_JOINT_NAMES
     actuated_joint_names = ALLEGRO_JOINT_NAMES
     scene: InHandSceneCfg = InHandSceneCfg(num_envs=DEFAULT_NUM_ENVS, env_spacing=1.5, replicate_physics=True)
     goal_asset = ALLEGRO_CUBE.name
     camera_eye = (-0.02, -0.80, 0.95)
     camera_lookat = (-0.105, -0.17, 0.55)
+
+
+@configclass
+class ShadowReorientEnvCfg(InHandReorientEnvCfg):
+    """SAPG-Shadow-Reorient: the Shadow hand turns a 50 mm cube, 60 Hz, 600 steps an episode.
+
+    ``presets=small`` is for a machine without GPU.
+    """
+
+    decimation = 2
+    episode_length_s = 10.0
+    action_space = 20
+    hand_asset = SHADOW_HAND.name
+    joint_names = SHADOW_JOINT_NAMES
+    actuated_joint_names = SHADOW_MOTOR_NAMES
+    fingertip_body_names = SHADOW_FINGERTIP_NAMES
+    # the paper says nothing about this task's observation that the official one contradicts
+    obs_type: ObsType = preset(default="full_state", paper="full_state")
+    obs_layouts = SHADOW_OBS_LAYOUTS
+    joint_force_obs = "measured"
+    scene: ShadowSceneCfg = ShadowSceneCfg()
+    goal_asset = SHADOW_CUBE.name
+    camera_eye = (-0.10, -0.95, 0.98)
+    camera_lookat = (-0.10, -0.33, 0.55)
