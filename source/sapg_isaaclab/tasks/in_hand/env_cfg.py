@@ -249,5 +249,5 @@ class ShadowReorientEnvCfg(InHandReorientEnvCfg):
     joint_force_obs = "measured"
     scene: ShadowSceneCfg = ShadowSceneCfg()
     goal_asset = SHADOW_CUBE.name
-    camera_eye = (-0.10, -0.95, 0.98)
-    camera_lookat = (-0.10, -0.33, 0.55)
+    camera_eye = (-0.25, -0.80, 1.00)
+    camera_lookat = (-0.08, -0.35, 0.52)
