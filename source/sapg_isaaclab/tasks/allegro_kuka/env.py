@@ -121,11 +121,15 @@ class AllegroKukaEnv(DirectRLEnv):
         self._offsets = keypoint_offsets(self.goal.corners, self.object_edges, cfg.keypoint_scale)
         self._start_pos = torch.tensor(cfg.scene.object.init_state.pos, device=self.device)
         self._start_noise = torch.tensor(cfg.reset_position_noise, device=self.device)
-        self._force_mass = self.object_mass if cfg.force_mass == "per_object" else cfg.force_env0_mass
+        own = cfg.force_mass == "per_object"
+        force_mass = self.object_mass if own else torch.full_like(self.object_mass, cfg.force_env0_mass)
+        self._force_strength = cfg.force_scale * force_mass.unsqueeze(-1)
         self._force_decay = cfg.force_decay ** (self.step_dt / cfg.force_decay_interval)
 
         curriculum = {name: value for name, value in vars(cfg.curriculum).items() if name != "gate"}
         self.curriculum = ToleranceCurriculum(**curriculum, device=self.device)
+        self._on_cpu = self.device == "cpu"
+        self._measured = False
         self._allocate()
         self.extras["successes"] = self._finished_successes
         self.extras["log"] = {}
@@ -181,8 +185,7 @@ class AllegroKukaEnv(DirectRLEnv):
         """Let pushes fade and start new ones at random; they act at the centre of mass, in the object's frame."""
         self._force.mul_(self._force_decay)
         pushed = torch.rand(self.num_envs, device=self.device) < self._force_probability
-        strength = self.cfg.force_scale * torch.as_tensor(self._force_mass, device=self.device).reshape(-1, 1)
-        push = strength * torch.randn(self.num_envs, 3, device=self.device)
+        push = self._force_strength * torch.randn(self.num_envs, 3, device=self.device)
         self._force.copy_(torch.where(pushed.unsqueeze(-1), push, self._force))
         self.object.permanent_wrench_composer.set_forces_and_torques_index(forces=self._force.unsqueeze(1))
 
@@ -256,8 +259,12 @@ class AllegroKukaEnv(DirectRLEnv):
     def _draw_next_goals(self, reached: torch.Tensor) -> None:
         """Give the environments of a mask, bool (N,), their next goal.
 
-        Drawing for all environments and keeping some costs less than finding out on the host which ones need it.
+        Drawing for all environments and keeping some costs less than finding out on the host which ones need it; on a
+        CPU, where the host knows, nothing is drawn when no goal was reached.
         """
+        if self._on_cpu and not reached.any():
+            return
+        self._measured = False
         pos, quat = self.goal.sample(self.num_envs, self.device)
         chosen = reached.unsqueeze(-1)
         self.goal_pos.copy_(torch.where(chosen, pos, self.goal_pos))
@@ -285,6 +292,7 @@ class AllegroKukaEnv(DirectRLEnv):
 
     def _reset_idx(self, env_ids: Sequence[int] | torch.Tensor) -> None:
         super()._reset_idx(env_ids)
+        self._measured = False
         cfg, count = self.cfg, len(env_ids)
         origins = self.scene.env_origins[env_ids]
         for buffer in (self.lifted, self._shown_lifted):
@@ -367,7 +375,8 @@ class AllegroKukaEnv(DirectRLEnv):
         }
 
     def _get_observations(self) -> dict[str, torch.Tensor]:
-        self._measure()
+        if not self._measured:  # something was moved since
+            self._measure()
         palm = self._palm_pos.unsqueeze(1)
         palm_vel = self.robot.data.body_com_vel_w.torch[:, self._palm_id]
         items = (
@@ -408,6 +417,7 @@ class AllegroKukaEnv(DirectRLEnv):
         self._tip_distance = torch.linalg.vector_norm(self._tips - object_pos.unsqueeze(1), dim=-1)
         distances = torch.linalg.vector_norm(self._keypoints - self._goal_keypoints, dim=-1)
         self._keypoint_distance = distances.amax(-1)
+        self._measured = True
 
     @property
     def joint_pos(self) -> torch.Tensor:
