@@ -1,0 +1,51 @@
+"""Every task trains, feed-forward and recurrent, and what it leaves behind can be played."""
+
+import json
+import math
+
+import pytest
+from typed_commands import load_script
+
+from sapg_isaaclab.training import checkpoint
+from sapg_isaaclab.training.run_folder import find_runs
+
+SMALL = ["--device", "cpu", "--num_envs", "12", "--seed", "1"]
+RUNS = {
+    "SAPG-Allegro-Reorient": [],
+    "SAPG-Shadow-Reorient": [],
+    "SAPG-AllegroKuka-Regrasp": ["presets=small"],
+    "SAPG-AllegroKuka-Throw": ["presets=small"],
+    "SAPG-AllegroKuka-Reorient": ["presets=small_recurrent"],
+}
+
+
+def train(folder, *arguments):
+    assert load_script("train").main(["--log_root", str(folder), *SMALL, *map(str, arguments)]) == 0
+    (run,) = find_runs(folder)
+    return run, [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", RUNS)
+def test_twenty_iterations_and_the_checkpoint_plays(task, tmp_path, capsys):
+    run, rows = train(tmp_path, "--task", task, "--max_iterations", 20, *RUNS[task])
+    assert [row["iteration"] for row in rows] == list(range(1, 21))
+    numbers = [value for row in rows for name, value in row.items() if name.startswith(("Loss/", "Policy/", "Block_"))]
+    assert numbers and all(math.isfinite(value) for value in numbers)
+    assert rows[-1]["Loss/value"] != rows[0]["Loss/value"]
+    played = ["--checkpoint", str(run.path), "--device", "cpu", "--num_envs", "2", "--steps", "5", "--no_video"]
+    assert load_script("play").main(played) == 0
+    assert "playing leader" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_recurrent_run_goes_on_where_it_stopped(tmp_path):
+    task = "SAPG-AllegroKuka-Reorient"
+    run, rows = train(tmp_path, "--task", task, "--max_iterations", 2, *RUNS[task])
+    before = checkpoint.load(checkpoint.latest(run))
+    run, rows = train(tmp_path, "--task", task, "--max_iterations", 4, "--resume", run.path, *RUNS[task])
+    after = checkpoint.load(checkpoint.latest(run))
+    assert [row["iteration"] for row in rows] == [1, 2, 3, 4]
+    assert (before["env_steps"], after["env_steps"]) == (2 * 16 * 12, 4 * 16 * 12)
+    steps = [state["agent"]["learner"]["optimizer"]["state"][0]["step"].item() for state in (before, after)]
+    assert steps[1] == 2 * steps[0] > 0
