@@ -182,6 +182,19 @@ def test_best_is_by_successes_then_return(tmp_path):
     assert decisions == [True, True, False, False, True, True, False, True]
 
 
+def test_best_prefers_a_tighter_tolerance_over_easy_successes(tmp_path):
+    trainer = make_trainer(tmp_path, 1)
+    trainer.episodes.finished[0] = 100
+    means = {"return": 1.0, "length": 5.0, "successes": 3.0}
+    trainer.episodes.mean = lambda block: means
+    decisions = []
+    for tolerance, successes in [(0.075, 3.0), (0.0675, 1.0), (0.075, 4.0), (0.0675, 2.0)]:
+        trainer._tolerance = tolerance
+        means["successes"] = successes
+        decisions.append(trainer._is_best())
+    assert decisions == [True, True, False, True]
+
+
 def test_no_checkpoint_is_best_before_every_environment_could_finish(tmp_path):
     trainer = make_trainer(tmp_path, 1)
     trainer.episodes.finished[0] = NUM_ENVS // NUM_BLOCKS - 1

@@ -66,6 +66,8 @@ class Trainer:
         self._observations: torch.Tensor | None = None
         self._not_finite = torch.zeros(3, dtype=torch.bool, device=env.device)
         self._env_log: dict[tuple[str, ...], list[Any]] = {}
+        # what a task with a curriculum counts as a success now; others have none and stay at 0
+        self._tolerance = 0.0
 
     # -- start and resume ----------------------------------------------------------------------------------------------
 
@@ -155,6 +157,7 @@ class Trainer:
         self.env_steps += self.rollouts * self.env.num_envs
         self.episodes.finish_iteration()
         row = self._env_metrics() | self.episodes.metrics() | self.agent.metrics
+        self._tolerance = row.get("Metrics/success_tolerance", 0.0)
         self._check_agent(self.agent.metrics)
         duration = time.monotonic() - began
         self.wall_time_s += duration
@@ -256,7 +259,12 @@ class Trainer:
         if self.episodes.finished[leader] < self.agent.layout.block_size:
             return False
         means = self.episodes.mean(leader)
-        found = {"successes": means.get("successes", 0.0), "return": means["return"], "iteration": self.iteration}
+        found = {
+            "tolerance": self._tolerance,
+            "successes": means.get("successes", 0.0),
+            "return": means["return"],
+            "iteration": self.iteration,
+        }
         if self.best is not None and _score(found) <= _score(self.best):
             return False
         self.best = found
@@ -291,6 +299,7 @@ class Trainer:
         }
 
 
-def _score(candidate: dict[str, Any]) -> tuple[float, float]:
-    # while successes are rare, their hundredths are luck: within a tenth the return decides
-    return round(candidate["successes"], 1), candidate["return"]
+def _score(candidate: dict[str, Any]) -> tuple[float, float, float]:
+    # a tighter tolerance makes fewer successes worth more; and while successes are rare, their hundredths are luck:
+    # within a tenth the return decides
+    return -round(candidate["tolerance"], 6), round(candidate["successes"], 1), candidate["return"]
