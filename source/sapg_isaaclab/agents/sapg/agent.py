@@ -16,9 +16,10 @@ from sapg_isaaclab.agents.sapg import losses
 from sapg_isaaclab.agents.sapg.aggregation import OffPolicyRows, draw_pairs, relabel
 from sapg_isaaclab.agents.sapg.batch import clean_first, minibatch_bounds, row_order, row_weights
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
-from sapg_isaaclab.agents.sapg.learner import MINIBATCH_METRICS, Batch, Learner
+from sapg_isaaclab.agents.sapg.learner import Batch, Learner
 from sapg_isaaclab.agents.sapg.policies import Player, Policies
 from sapg_isaaclab.agents.sapg.recurrence import RolloutStates
+from sapg_isaaclab.agents.sapg.report import report
 
 
 class SAPG(Agent):
@@ -284,7 +285,12 @@ class SAPG(Agent):
         """
         batch, off = self._batch(self._pairs)
         learned = self.learner.learn(batch)
-        self.metrics = self._report(learned, self._pairs, off)
+        with torch.no_grad():
+            # what acted, block by block, in the rollout's last step
+            log_std = self.memory.blocks()["log_std"][-1].mean(dim=1)
+            log_mu = None if off is None else off.log_mu
+            rate = self.learner.learning_rate
+            self.metrics = report(learned, rate, log_std, self._pairs, log_mu, clip=self.cfg.ratio_clip)
         if self.write_interval > 0:
             for tag, value in self.metrics.items():
                 self.track_data(tag, value)
@@ -401,27 +407,6 @@ class SAPG(Agent):
             state = out.state * done[-1].logical_not().view(-1, 1, 1)
         last = self.policies.evaluate(after, target, state).values
         return mean, log_std, torch.cat((values, last[None]))
-
-    @torch.no_grad()
-    def _report(self, learned: torch.Tensor, pairs: list, off: OffPolicyRows | None) -> dict[str, float]:
-        """Numbers of an update, brought to the host in one transfer."""
-        tags = [*MINIBATCH_METRICS, "Policy/learning_rate"]
-        numbers = [learned, self.learner.learning_rate.reshape(1)]
-        log_std = self.memory.blocks()["log_std"][-1].mean(dim=1)
-        tags += [f"Block_{block}/std" for block in range(self.layout.num_blocks)]
-        numbers.append(log_std.exp().mean(dim=-1))
-        tags += [f"Block_{block}/entropy" for block in range(self.layout.num_blocks)]
-        numbers.append(losses.gaussian_entropy(log_std))
-        if off is not None:
-            ratio = off.log_mu.double().exp()
-            inside = ((ratio - 1.0).abs() < self.cfg.ratio_clip).double().mean()
-            effective = ratio.sum().square() / (ratio.numel() * ratio.square().sum()).clamp(min=1e-300)
-            tags += ["OffPolicy/effective_sample_share", "OffPolicy/mean_ratio", "OffPolicy/unclipped_share"]
-            numbers.append(torch.stack((effective, ratio.mean(), inside)))
-        metrics = dict(zip(tags, torch.cat([number.double() for number in numbers]).tolist()))
-        if len(pairs) == 1:
-            metrics["OffPolicy/source_block"] = float(pairs[0][1])
-        return metrics
 
     # -- saving --------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,65 @@
+"""What an update reports of itself, brought to the host in one transfer."""
+
+from __future__ import annotations
+
+import torch
+
+from sapg_isaaclab.agents.sapg import losses
+from sapg_isaaclab.agents.sapg.aggregation import Pair
+from sapg_isaaclab.agents.sapg.learner import MINIBATCH_METRICS
+
+
+def importance_statistics(log_mu: torch.Tensor, *, clip: float) -> dict[str, torch.Tensor]:
+    """How much the relabelled rows can still teach their target.
+
+    Args:
+        log_mu: Log of pi_target,old / pi_source for the taken actions. Shape (R,).
+        clip: Half-width of the trust region.
+
+    Returns:
+        ``effective_sample_share`` (sum w)^2 / (R sum w^2), ``mean_ratio`` and ``unclipped_share``, the share of rows
+        whose ratio lies in the trust region around 1. Scalars, finite for any ratio.
+    """
+    log_mu = log_mu.double()
+    weights = (log_mu - log_mu.max()).exp()  # the share does not change with the scale, and cannot overflow
+    ratio = log_mu.clamp(max=600.0).exp()
+    return {
+        "effective_sample_share": weights.sum().square() / (weights.numel() * weights.square().sum()),
+        "mean_ratio": ratio.mean(),
+        "unclipped_share": ((ratio - 1.0).abs() < clip).double().mean(),
+    }
+
+
+def report(
+    learned: torch.Tensor,
+    learning_rate: torch.Tensor,
+    log_std: torch.Tensor,
+    pairs: list[Pair],
+    log_mu: torch.Tensor | None,
+    *,
+    clip: float,
+) -> dict[str, float]:
+    """Numbers of an update by tag.
+
+    Args:
+        learned: Means of :data:`MINIBATCH_METRICS`.
+        learning_rate: Step size, scalar.
+        log_std: Log standard deviations of every policy. Shape (M, A).
+        pairs: (target, source) pairs of the update.
+        log_mu: Importance weights of the relabelled rows, if there are any. Shape (R,).
+        clip: Half-width of the trust region.
+
+    Returns:
+        Numbers on the host.
+    """
+    blocks = range(len(log_std))
+    numbers = dict(zip(MINIBATCH_METRICS, learned)) | {"Policy/learning_rate": learning_rate}
+    numbers |= dict(zip((f"Block_{block}/std" for block in blocks), log_std.exp().mean(dim=-1)))
+    numbers |= dict(zip((f"Block_{block}/entropy" for block in blocks), losses.gaussian_entropy(log_std)))
+    if log_mu is not None:
+        statistics = importance_statistics(log_mu, clip=clip)
+        numbers |= {f"OffPolicy/{name}": value for name, value in statistics.items()}
+    metrics = dict(zip(numbers, torch.stack([number.double() for number in numbers.values()]).tolist()))
+    if len(pairs) == 1:
+        metrics["OffPolicy/source_block"] = float(pairs[0][1])
+    return metrics
