@@ -6,6 +6,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from isaaclab_tasks.utils import parse_env_cfg
 from scipy.spatial.transform import Rotation
 from sim_env import hold_actions, place_object
 
@@ -241,6 +242,14 @@ def test_unknown_layout_is_answered_in_one_line(env, monkeypatch):
     with pytest.raises(ValueError) as error:
         env.observation_layout(env.cfg)
     assert str(error.value) == ("obs_type='everything' is unknown; use 'full_state', 'full', 'full_no_vel' or 'openai'")
+
+
+def test_forces_without_a_sensor_are_refused_in_one_line():
+    cfg = parse_env_cfg(TASK_ID, device="cpu", num_envs=2)
+    cfg.scene.joint_wrench = None
+    with pytest.raises(ValueError) as error:
+        gym.make(TASK_ID, cfg=cfg)
+    assert str(error.value) == "obs_type='full_state' needs the sensor scene.joint_wrench; use obs_type='full'"
 
 
 def test_fingertip_sensors_feel_a_cube_and_joints_carry_it(env):

@@ -65,41 +65,21 @@ class InHandReorientEnv(DirectRLEnv):
         check_num_blocks(cfg.scene.num_envs, cfg.num_blocks)
         if cfg.joint_force_obs not in ("zero", "measured"):
             raise ValueError(f"joint_force_obs={cfg.joint_force_obs!r} is unknown; use 'zero' or 'measured'")
-        cfg.observation_space = sum(self.observation_layout(cfg).values())
+        layout = self.observation_layout(cfg)
+        if "fingertip_wrench" in layout and getattr(cfg.scene, "joint_wrench", None) is None:
+            raise ValueError(f"obs_type={cfg.obs_type!r} needs the sensor scene.joint_wrench; use obs_type='full'")
+        cfg.observation_space = sum(layout.values())
         super().__init__(cfg, render_mode)
 
         self.hand, self.object = self.scene["robot"], self.scene["object"]
-        joints, _ = self.hand.find_joints(cfg.joint_names, preserve_order=True)
-        actuated, _ = self.hand.find_joints(cfg.actuated_joint_names, preserve_order=True)
-        self._joint_ids = torch.tensor(joints, device=self.device)
-        self._actuated_ids = torch.tensor(actuated, device=self.device)
-        table = find_table(cfg.hand_asset)
-        columns = {name: column for column, name in enumerate(cfg.joint_names)}
-        self._followers = torch.tensor(
-            [columns[c.follower] for c in table.couplings], dtype=torch.long, device=self.device
-        )
-        self._leaders = torch.tensor([columns[c.leader] for c in table.couplings], dtype=torch.long, device=self.device)
-        self._coupling_ratios = torch.tensor([c.ratio for c in table.couplings], device=self.device)
-        if cfg.fingertip_body_names:
-            fingertips, _ = self.hand.find_bodies(cfg.fingertip_body_names, preserve_order=True)
-            self._fingertip_ids = torch.tensor(fingertips, device=self.device)
-        self._wrench_sensor = self.scene.sensors.get("joint_wrench")
-        if self._wrench_sensor is not None:
-            # the sensor has a row per body: the wrench in the joint that moves it
-            rows = {name: row for row, name in enumerate(self._wrench_sensor.body_names)}
-            child = {joint.name: joint.child for joint in table.joints}
-            self._joint_rows = torch.tensor([rows[child[name]] for name in cfg.joint_names], device=self.device)
-            self._fingertip_rows = torch.tensor([rows[name] for name in cfg.fingertip_body_names], device=self.device)
-        limits = self.hand.data.joint_limits.torch[0]
-        self._joint_lower, self._joint_upper = limits[self._joint_ids].unbind(-1)
-        self._actuated_lower, self._actuated_upper = limits[self._actuated_ids].unbind(-1)
+        self._resolve_names()
 
         nominal = torch.tensor(cfg.scene.object.init_state.pos, device=self.device)
         self._start_pos = nominal
         self._goal_pos = nominal + torch.tensor(cfg.goal_offset, device=self.device)
         self.goal_quat = torch.zeros(self.num_envs, 4, device=self.device)
         self.goal_quat[:, 3] = 1.0
-        self.targets = torch.zeros(self.num_envs, len(actuated), device=self.device)
+        self.targets = torch.zeros(self.num_envs, len(self._actuated_ids), device=self.device)
         self.successes = torch.zeros(self.num_envs, device=self.device)
         self._finished_successes = torch.zeros(self.num_envs, device=self.device)
         self.extras["successes"] = self._finished_successes
@@ -109,6 +89,32 @@ class InHandReorientEnv(DirectRLEnv):
         if self.sim.visualizers:
             self.set_debug_vis(True)
             aim_cameras(self, cfg.camera_eye, cfg.camera_lookat)
+
+    def _resolve_names(self) -> None:
+        """Turn names of joints and bodies into indices of the physics engine's tensors."""
+        cfg, table = self.cfg, find_table(self.cfg.hand_asset)
+
+        def index(values: Sequence[int]) -> torch.Tensor:
+            return torch.tensor(values, dtype=torch.long, device=self.device)
+
+        self._joint_ids = index(self.hand.find_joints(cfg.joint_names, preserve_order=True)[0])
+        self._actuated_ids = index(self.hand.find_joints(cfg.actuated_joint_names, preserve_order=True)[0])
+        limits = self.hand.data.joint_limits.torch[0]
+        self._joint_lower, self._joint_upper = limits[self._joint_ids].unbind(-1)
+        self._actuated_lower, self._actuated_upper = limits[self._actuated_ids].unbind(-1)
+
+        self._followers = index([cfg.joint_names.index(coupling.follower) for coupling in table.couplings])
+        self._leaders = index([cfg.joint_names.index(coupling.leader) for coupling in table.couplings])
+        self._coupling_ratios = torch.tensor([coupling.ratio for coupling in table.couplings], device=self.device)
+
+        if cfg.fingertip_body_names:
+            self._fingertip_ids = index(self.hand.find_bodies(cfg.fingertip_body_names, preserve_order=True)[0])
+        self._wrench_sensor = self.scene.sensors.get("joint_wrench")
+        if self._wrench_sensor is not None:
+            # the sensor has a row per body: the wrench in the joint that moves it
+            rows, child = self._wrench_sensor.body_names, {joint.name: joint.child for joint in table.joints}
+            self._joint_rows = index([rows.index(child[name]) for name in cfg.joint_names])
+            self._fingertip_rows = index([rows.index(name) for name in cfg.fingertip_body_names])
 
     # actions
 
