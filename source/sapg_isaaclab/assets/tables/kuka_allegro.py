@@ -32,8 +32,8 @@ HAND_DRIVE = Drive(stiffness=40.0, damping=5.0, effort=0.35, velocity=6.283, fri
 """Drive of the 16 hand joints in the official tasks; velocity limit and friction (here the thumb's) from the URDF.
 
 The damping is part of the clamped torque: at 0.35 N m a joint that were damped outside the clamp could not exceed
-0.07 rad/s. The official armature is 0. With 0 PhysX lets a finger that should give way by 2.3 mrad under 1 N give way by
-60 mrad, and joints leave their limits by 0.18 rad under changing actions; with 0.001 kg m^2 it is 3.4 mrad and
+0.07 rad/s. The official armature is 0. With 0 PhysX lets a finger that should give way by 2.3 mrad under 1 N give way
+by 60 mrad, and joints leave their limits by 0.18 rad under changing actions; with 0.001 kg m^2 it is 3.4 mrad and
 0.0002 rad.
 """
 
