@@ -80,8 +80,8 @@ def plot(groups: dict[str, list[str]], tag: str, path: str | pathlib.Path) -> No
         for steps, values in curves:
             axes.plot(steps, values, color=color, linewidth=0.6, alpha=0.5)
         steps, mean, error = mean_and_error(curves)
-        count = f"{len(runs)} seed{'s' if len(runs) > 1 else ''}"
-        axes.plot(steps, mean, color=color, linewidth=2.0, label=f"{label} ({count}, mean and standard error)")
+        count = f"{len(runs)} seeds, mean and standard error" if len(runs) > 1 else "1 seed"
+        axes.plot(steps, mean, color=color, linewidth=2.0, label=f"{label} ({count})")
         axes.fill_between(steps, mean - error, mean + error, color=color, alpha=0.25, linewidth=0)
     axes.set_xlabel("environment steps")
     axes.set_ylabel(tag)
