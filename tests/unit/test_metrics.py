@@ -65,6 +65,9 @@ def test_rewind_takes_later_rows_out_and_keeps_them_aside(run):
     assert [row["iteration"] for row in metrics.read(run)] == [1, 2, 3]
     aside = (run.path / "metrics.discarded.jsonl").read_text().splitlines()
     assert [json.loads(line)["iteration"] for line in aside] == [4, 5]
+    # TensorBoard reads files in the order of their names, which begin with the second they were opened in
+    (events,) = run.path.glob("events*")
+    events.rename(events.with_name("events.out.tfevents.1000000000.earlier"))
     writer = MetricsWriter(run, start_env_steps=30)
     writer.write(4, 40, {"Leader/return": 40.0})
     writer.close()
