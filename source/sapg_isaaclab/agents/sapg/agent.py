@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -335,8 +336,8 @@ class SAPG(Agent):
             rows, blocks = torch.cat((rows, off.rows)), torch.cat((blocks, off.target))
             group = torch.cat((group, off.target + self.layout.num_blocks))
             columns = {name: torch.cat((column, getattr(off, name))) for name, column in columns.items()}
-        if cfg.importance_clip == "mu" and cfg.mu_max < float("inf"):
-            columns["log_mu"].clamp_(max=torch.tensor(cfg.mu_max).log().item())
+        if cfg.importance_clip == "mu":
+            columns["log_mu"].clamp_(max=math.log(cfg.mu_max))
         if cfg.normalize_values:
             self.policies.value_scaler.update(columns["values"].unsqueeze(-1))
             self.policies.value_scaler.update(columns["returns"].unsqueeze(-1))
@@ -354,10 +355,7 @@ class SAPG(Agent):
         bounds = minibatch_bounds(len(order), steps * envs, cfg, unit)
         clean: list[int] = []
         if self.policies.recurrent:
-            # an episode begins with step t where step t - 1 was done; the state before t = 0 is zeroed already
-            begins = torch.zeros_like(terminated)
-            begins[1:] = (terminated | truncated)[:-1]
-            resets = begins.flatten()[rows[order]].view(-1, unit)
+            resets = self._begins().flatten()[rows[order]].view(-1, unit)
             resets[:, 0] = False
             sequence_order, clean = clean_first(resets.any(dim=1), bounds)
             order = order.view(-1, unit)[sequence_order].flatten()
@@ -378,14 +376,19 @@ class SAPG(Agent):
             sequences = Sequences(self._states.before_rows(order_rows[::unit]), resets[sequence_order])
         return Batch(batch, bounds, unit, sequences, clean), off
 
+    def _begins(self) -> torch.Tensor:
+        """Whether an episode begins with the step, (T, N); never at t = 0, where the state is zeroed already."""
+        done = (self.memory.rollout["terminated"] | self.memory.rollout["truncated"]).squeeze(-1)
+        return torch.cat((torch.zeros_like(done[:1]), done[:-1]))
+
     def _look(self, target: int, source: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """What policy ``target`` makes of the rows of block ``source``.
 
         Returns:
             Mean (T, B, A), log-std (T, B, A) and values in reward units (T + 1, B).
         """
-        where, steps = self.layout.slice(source), self.cfg.rollouts
-        rows = self.memory.rollout[:, where].select(*self._next.keys())
+        where, steps, rollout = self.layout.slice(source), self.cfg.rollouts, self.memory.rollout
+        rows = rollout[:, where].select(*self._next.keys())
         after = self._next[where]
         if not self.policies.recurrent:
             out = self.policies.evaluate(torch.cat((rows, after.unsqueeze(0))).flatten(), target)
@@ -397,14 +400,12 @@ class SAPG(Agent):
             mean, log_std = (column.view(steps, -1, column.shape[-1]) for column in out[:2])
             values = out.values.view(steps, -1)
         else:
-            done = (self.memory.rollout["terminated"] | self.memory.rollout["truncated"])[:, where, 0]
-            resets = torch.zeros_like(done.T)
-            resets[:, 1:] = done.T[:, :-1]
-            sequences = Sequences(self._states.starts[0, where], resets)
+            sequences = Sequences(self._states.starts[0, where], self._begins()[:, where].T)
             out = self.policies.evaluate(rows.transpose(0, 1).flatten(), target, sequences)
             mean, log_std = (column.view(-1, steps, column.shape[-1]).transpose(0, 1) for column in out[:2])
             values = out.values.view(-1, steps).T
-            state = out.state * done[-1].logical_not().view(-1, 1, 1)
+            done = (rollout["terminated"] | rollout["truncated"])[-1, where]
+            state = out.state * done.logical_not().view(-1, 1, 1)
         last = self.policies.evaluate(after, target, state).values
         return mean, log_std, torch.cat((values, last[None]))
 
