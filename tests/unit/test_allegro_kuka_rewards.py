@@ -63,3 +63,13 @@ def test_counting_near_steps():
         seen.append((cumulative.item(), consecutive.item()))
     assert seen == [(1, 1), (2, 2), (2, 0), (3, 1)]
     assert cumulative.dtype == torch.long
+
+
+def test_weights_may_differ_between_environments():
+    weights, lifted, ones = torch.tensor([2.0, 3.0]), torch.tensor([False, False]), torch.ones(2)
+    assert rewards.fingertip_term(torch.ones(2, 4), lifted, scale=weights).tolist() == [8.0, 12.0]
+    assert rewards.lifting_term(ones, lifted, scale=weights, limit=0.5).tolist() == [1.0, 1.5]
+    assert rewards.lift_bonus_term(~lifted, bonus=weights).tolist() == [2.0, 3.0]
+    assert rewards.keypoint_term(ones, ~lifted, scale=weights).tolist() == [2.0, 3.0]
+    assert rewards.goal_bonus_term(~lifted, bonus=weights, hold_steps=2).tolist() == [1.0, 1.5]
+    assert rewards.velocity_term(torch.ones(2, 5), scale=weights).tolist() == [10.0, 15.0]

@@ -85,6 +85,50 @@ def test_buffers_survive_inference_mode():
     assert c.tolerance.item() == pytest.approx(0.06075)
 
 
+def test_each_group_has_its_own_tolerance():
+    c = curriculum(groups=2)
+    c.update(3000, torch.tensor([3.0, 3.0, 9.0, -4.0]))  # 3 and 2.5 on average
+    assert c.tolerance.tolist() == pytest.approx([0.0675, 0.075])
+    assert c.of_environments(torch.zeros(4)).tolist() == pytest.approx([0.0675, 0.0675, 0.075, 0.075])
+    # (0.075 - 0.0675) / 0.065 = 0.115385 for the first group alone
+    assert c.true_objective(torch.tensor([0.0, 10.0, 0.0, 10.0])).tolist() == pytest.approx(
+        [0.115385, 0.215385, 0.0, 0.1], rel=1e-5
+    )
+    # an interval of its own, too
+    c.update(5999, GOOD)
+    assert c.tolerance.tolist() == pytest.approx([0.0675, 0.0675])
+    c.update(6000, GOOD)
+    assert c.tolerance.tolist() == pytest.approx([0.06075, 0.0675])
+
+
+def test_a_group_takes_over_another_and_is_saved():
+    c = curriculum(groups=3)
+    c.update(3000, torch.tensor([0.0, 3.0, 0.0]))
+    c.copy(1, 2)
+    assert c.tolerance.tolist() == pytest.approx([0.075, 0.0675, 0.0675])
+    c.update(5999, torch.full((3,), 3.0))
+    assert c.tolerance.tolist() == pytest.approx([0.0675, 0.0675, 0.0675])
+    resumed = curriculum(groups=3)
+    resumed.load_state_dict(c.state_dict())
+    assert resumed.state_dict() == c.state_dict()
+    for group in (c, resumed):
+        group.update(6000, torch.full((3,), 3.0))
+    assert torch.equal(resumed.tolerance, c.tolerance)
+    assert c.tolerance.tolist() == pytest.approx([0.0675, 0.06075, 0.06075])
+
+
+def test_one_group_is_the_curriculum_without_groups():
+    one, none = curriculum(groups=1), curriculum()
+    generator = torch.Generator().manual_seed(0)
+    for step in range(1000, 60000, 1000):
+        successes = 6.5 * torch.rand(7, generator=generator)
+        one.update(step, successes)
+        none.update(step, successes)
+        assert torch.equal(one.tolerance[0], none.tolerance)
+        torch.testing.assert_close(one.true_objective(successes), none.true_objective(successes))
+    assert none.state_dict()["tolerance"] == one.state_dict()["tolerance"][0] < 0.02
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

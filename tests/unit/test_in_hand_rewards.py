@@ -71,3 +71,12 @@ def test_relative_rotation_agrees_with_scipy():
     expected = torch.tensor((a * b.inv()).as_quat())
     sign = (ours * expected).sum(-1, keepdim=True).sign()
     torch.testing.assert_close(ours, sign * expected, atol=1e-12, rtol=0)
+
+
+def test_weights_may_differ_between_environments():
+    weights, flags, ones = torch.tensor([2.0, 3.0]), torch.tensor([True, True]), torch.ones(2)
+    assert rewards.position_term(ones, scale=weights).tolist() == [2.0, 3.0]
+    assert rewards.rotation_term(ones, scale=weights, eps=1.0).tolist() == [1.0, 1.5]
+    assert rewards.action_term(torch.ones(2, 5), scale=weights).tolist() == [10.0, 15.0]
+    assert rewards.success_term(flags, bonus=weights).tolist() == [2.0, 3.0]
+    assert rewards.fall_term(flags, penalty=weights).tolist() == [2.0, 3.0]

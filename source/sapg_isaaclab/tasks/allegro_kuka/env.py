@@ -43,6 +43,18 @@ TIP_OFFSETS = ((0.05, 0.005, 0.0), (0.05, 0.005, 0.0), (0.05, 0.005, 0.0), (0.06
 TERMS = ("fingertip", "lifting", "lift_bonus", "keypoint", "goal_bonus", "arm_velocity", "hand_velocity")
 """Reward terms in the order in which they are summed."""
 
+REWARD_WEIGHTS = (
+    "fingertip_reward_scale",
+    "lifting_reward_scale",
+    "lift_bonus",
+    "lift_threshold",
+    "keypoint_reward_scale",
+    "goal_bonus",
+    "arm_velocity_reward_scale",
+    "hand_velocity_reward_scale",
+)
+"""Options of the reward that may differ between environments."""
+
 MAX_FINGERTIP_IMPROVEMENT = 10.0
 MAX_KEYPOINT_IMPROVEMENT = 100.0
 """Largest improvements that are paid [m]; never reached, kept from the official code."""
@@ -56,6 +68,8 @@ class AllegroKukaEnv(DirectRLEnv):
 
     ``extras["log"]`` holds 0-dim tensors. ``extras["successes"]``, shape (N,), is the number of goals each environment
     reached in its last finished episode, 0 until its first one ends; later steps write into the same tensor.
+    ``extras["true_objective"]``, shape (N,), is what a population of policies is ranked by: that episode's successes
+    and the tolerance in force.
     ``extras["final_obs"]["policy"]``, shape (N, O), is valid in steps where some episode ended and only for those
     environments: the observation of the state the episode ended in.
     """
@@ -127,11 +141,13 @@ class AllegroKukaEnv(DirectRLEnv):
         self._force_decay = cfg.force_decay ** (self.step_dt / cfg.force_decay_interval)
 
         curriculum = {name: value for name, value in vars(cfg.curriculum).items() if name != "gate"}
-        self.curriculum = ToleranceCurriculum(**curriculum, device=self.device)
+        groups = cfg.num_blocks if cfg.curriculum.gate == "block" else None
+        self.curriculum = ToleranceCurriculum(**curriculum, groups=groups, device=self.device)
         self._on_cpu = self.device == "cpu"
         self._measured = False
         self._allocate()
         self.extras["successes"] = self._finished_successes
+        self.extras["true_objective"] = self.curriculum.true_objective(self._finished_successes)
         self.extras["log"] = {}
 
         self._markers: list[ColoredCuboids | GoalBalls] = []
@@ -164,6 +180,8 @@ class AllegroKukaEnv(DirectRLEnv):
         self._finished_successes = zeros()
         self._episode_terms = zeros(len(TERMS))
         self._finished_terms = zeros(len(TERMS))
+        self.reward_weights = {name: zeros() + getattr(self.cfg, name) for name in REWARD_WEIGHTS}
+        """Weights of the reward by option, shape (N,) each; write into them for other weights in some environments."""
 
     # actions
 
@@ -216,10 +234,10 @@ class AllegroKukaEnv(DirectRLEnv):
 
         object_z = self.object_pos[:, 2]
         self._height = rewards.lift_height(object_z, start_z=cfg.scene.object.init_state.pos[2], offset=cfg.lift_offset)
-        self._just_lifted = (self._height > cfg.lift_threshold) & ~self.lifted
+        self._just_lifted = (self._height > self.reward_weights["lift_threshold"]) & ~self.lifted
         self.lifted |= self._just_lifted
 
-        self._near = keypoint <= cfg.success_radius_scale * self.curriculum.tolerance
+        self._near = keypoint <= cfg.success_radius_scale * self.curriculum.of_environments(keypoint)
         self.near_steps.copy_(rewards.count_near(self.near_steps, self._near, consecutive=cfg.hold == "consecutive"))
         self._reached = self.near_steps >= cfg.hold_steps
         self.successes += self._reached
@@ -231,17 +249,19 @@ class AllegroKukaEnv(DirectRLEnv):
         return terminated, timed_out & ~terminated
 
     def _get_rewards(self) -> torch.Tensor:
-        cfg, lifted = self.cfg, self.lifted
+        cfg, lifted, weights = self.cfg, self.lifted, self.reward_weights
         joint_vel = self.joint_vel
         terms = torch.stack(
             (
-                rewards.fingertip_term(self._tip_improvement, lifted, scale=cfg.fingertip_reward_scale),
-                rewards.lifting_term(self._height, lifted, scale=cfg.lifting_reward_scale, limit=cfg.lifting_limit),
-                rewards.lift_bonus_term(self._just_lifted, bonus=cfg.lift_bonus),
-                rewards.keypoint_term(self._keypoint_improvement, lifted, scale=cfg.keypoint_reward_scale),
-                rewards.goal_bonus_term(self._near, bonus=cfg.goal_bonus, hold_steps=cfg.hold_steps),
-                rewards.velocity_term(joint_vel[:, : cfg.num_arm_joints], scale=cfg.arm_velocity_reward_scale),
-                rewards.velocity_term(joint_vel[:, cfg.num_arm_joints :], scale=cfg.hand_velocity_reward_scale),
+                rewards.fingertip_term(self._tip_improvement, lifted, scale=weights["fingertip_reward_scale"]),
+                rewards.lifting_term(
+                    self._height, lifted, scale=weights["lifting_reward_scale"], limit=cfg.lifting_limit
+                ),
+                rewards.lift_bonus_term(self._just_lifted, bonus=weights["lift_bonus"]),
+                rewards.keypoint_term(self._keypoint_improvement, lifted, scale=weights["keypoint_reward_scale"]),
+                rewards.goal_bonus_term(self._near, bonus=weights["goal_bonus"], hold_steps=cfg.hold_steps),
+                rewards.velocity_term(joint_vel[:, : cfg.num_arm_joints], scale=weights["arm_velocity_reward_scale"]),
+                rewards.velocity_term(joint_vel[:, cfg.num_arm_joints :], scale=weights["hand_velocity_reward_scale"]),
             ),
             dim=-1,
         )
@@ -442,13 +462,14 @@ class AllegroKukaEnv(DirectRLEnv):
     # metrics
 
     def _write_metrics(self, terms: torch.Tensor) -> None:
-        finished, tolerance = self._finished_successes, self.curriculum.tolerance.clone()
+        finished, tolerance = self._finished_successes, self.curriculum.tolerance
+        objective = self.curriculum.true_objective(finished)
         log = {
             "Metrics/successes": finished.mean(),
             # every goal but an episode's last was reached
             "Metrics/success_rate": (finished / (finished + 1.0)).mean(),
-            "Metrics/success_tolerance": tolerance,
-            "Metrics/true_objective": self.curriculum.true_objective(finished).mean(),
+            "Metrics/success_tolerance": tolerance.mean(),
+            "Metrics/true_objective": objective.mean(),
             "Metrics/keypoint_distance": self._keypoint_distance.mean(),
             "Metrics/lifted": self.lifted.float().mean(),
         }
@@ -460,7 +481,10 @@ class AllegroKukaEnv(DirectRLEnv):
             blocks = finished.view(self.cfg.num_blocks, -1).mean(-1)
             log |= {f"Block_{block}/successes": value for block, value in enumerate(blocks.unbind())}
             log["Leader/successes"] = blocks[0]
+        if self.curriculum.groups is not None:
+            log |= {f"Tolerance/block_{block}": value for block, value in enumerate(tolerance.clone().unbind())}
         self.extras["log"] = log
+        self.extras["true_objective"] = objective
 
     # checkpoints
 
@@ -507,11 +531,11 @@ def _check(cfg: AllegroKukaEnvCfg) -> None:
     choices = {
         "hold": (cfg.hold, ("cumulative", "consecutive")),
         "force_mass": (cfg.force_mass, ("env0", "per_object")),
-        "curriculum.gate": (cfg.curriculum.gate, ("all", "leader")),
+        "curriculum.gate": (cfg.curriculum.gate, ("all", "leader", "block")),
     }
     for name, (value, allowed) in choices.items():
         if value not in allowed:
-            raise ValueError(f"{name}={value!r} is unknown; use {allowed[0]!r} or {allowed[1]!r}")
+            raise ValueError(f"{name}={value!r} is unknown; use {' or '.join(map(repr, allowed))}")
     if cfg.max_shapes is not None and cfg.max_shapes < 1:
         raise ValueError(f"max_shapes={cfg.max_shapes} is not allowed; use at least 1, or None for all")
     if cfg.hold_steps < 1:

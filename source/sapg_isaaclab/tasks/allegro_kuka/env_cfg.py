@@ -143,8 +143,9 @@ class CurriculumCfg:
     threshold: float = 3.0
     """Mean successes of the last finished episodes from which on the tolerance is tightened."""
 
-    gate: Literal["all", "leader"] = "all"
-    """Whose successes count: those of all environments (official code) or of the leader's block, block 0."""
+    gate: Literal["all", "leader", "block"] = "all"
+    """Whose successes count: those of all environments (official code), those of the leader's block, block 0, or with
+    ``block`` those of each block for a tolerance of its own, as learners that are trained apart have it."""
 
 
 @configclass

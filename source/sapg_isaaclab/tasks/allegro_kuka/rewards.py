@@ -2,6 +2,8 @@
 
 Source: official code, ``compute_kuka_reward`` and its helpers. Distances are in m. "Closest" is the smallest distance
 so far, so that a distance pays only where it is improved; "lifted" is a latch that an object, once high enough, sets.
+
+A weight (``scale``, ``bonus``) is a number for all environments or a tensor of shape (N,), one for each.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ def count_near(count: torch.Tensor, near: torch.Tensor, *, consecutive: bool) ->
     return counted * near if consecutive else counted
 
 
-def fingertip_term(tip_improvement: torch.Tensor, lifted: torch.Tensor, *, scale: float) -> torch.Tensor:
+def fingertip_term(tip_improvement: torch.Tensor, lifted: torch.Tensor, *, scale: float | torch.Tensor) -> torch.Tensor:
     """Reward for fingertips that come closer to the object than ever, until it is lifted.
 
     Args:
@@ -66,7 +68,9 @@ def fingertip_term(tip_improvement: torch.Tensor, lifted: torch.Tensor, *, scale
     return scale * tip_improvement.sum(-1) * ~lifted
 
 
-def lifting_term(height: torch.Tensor, lifted: torch.Tensor, *, scale: float, limit: float) -> torch.Tensor:
+def lifting_term(
+    height: torch.Tensor, lifted: torch.Tensor, *, scale: float | torch.Tensor, limit: float
+) -> torch.Tensor:
     """Reward for the object's height, until it is lifted.
 
     Args:
@@ -81,7 +85,7 @@ def lifting_term(height: torch.Tensor, lifted: torch.Tensor, *, scale: float, li
     return scale * height.clamp(0.0, limit) * ~lifted
 
 
-def lift_bonus_term(just_lifted: torch.Tensor, *, bonus: float) -> torch.Tensor:
+def lift_bonus_term(just_lifted: torch.Tensor, *, bonus: float | torch.Tensor) -> torch.Tensor:
     """Bonus of the step in which the object becomes lifted.
 
     Args:
@@ -94,7 +98,9 @@ def lift_bonus_term(just_lifted: torch.Tensor, *, bonus: float) -> torch.Tensor:
     return bonus * just_lifted
 
 
-def keypoint_term(keypoint_improvement: torch.Tensor, lifted: torch.Tensor, *, scale: float) -> torch.Tensor:
+def keypoint_term(
+    keypoint_improvement: torch.Tensor, lifted: torch.Tensor, *, scale: float | torch.Tensor
+) -> torch.Tensor:
     """Reward for keypoints that come closer to the goal than ever, once the object is lifted.
 
     Args:
@@ -108,7 +114,7 @@ def keypoint_term(keypoint_improvement: torch.Tensor, lifted: torch.Tensor, *, s
     return scale * keypoint_improvement * lifted
 
 
-def goal_bonus_term(near: torch.Tensor, *, bonus: float, hold_steps: int) -> torch.Tensor:
+def goal_bonus_term(near: torch.Tensor, *, bonus: float | torch.Tensor, hold_steps: int) -> torch.Tensor:
     """Share of the goal's bonus for every step near it.
 
     Args:
@@ -122,7 +128,7 @@ def goal_bonus_term(near: torch.Tensor, *, bonus: float, hold_steps: int) -> tor
     return bonus / hold_steps * near
 
 
-def velocity_term(joint_vel: torch.Tensor, *, scale: float) -> torch.Tensor:
+def velocity_term(joint_vel: torch.Tensor, *, scale: float | torch.Tensor) -> torch.Tensor:
     """Cost of joint speed; the official code calls it an action penalty.
 
     Args:

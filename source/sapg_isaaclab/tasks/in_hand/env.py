@@ -21,6 +21,15 @@ from sapg_isaaclab.tasks.in_hand.env_cfg import InHandReorientEnvCfg
 from sapg_isaaclab.tasks.make import check_num_blocks, check_registration_kwargs, resolve_env_cfg
 from sapg_isaaclab.tasks.rendering import aim_cameras
 
+REWARD_WEIGHTS = (
+    "position_reward_scale",
+    "rotation_reward_scale",
+    "action_reward_scale",
+    "success_bonus",
+    "fall_penalty",
+)
+"""Options of the reward that may differ between environments."""
+
 
 class InHandReorientEnv(DirectRLEnv):
     """A dexterous hand reorients an object in its palm (official code, Allegro and Shadow hand tasks).
@@ -82,6 +91,10 @@ class InHandReorientEnv(DirectRLEnv):
         self.targets = torch.zeros(self.num_envs, len(self._actuated_ids), device=self.device)
         self.successes = torch.zeros(self.num_envs, device=self.device)
         self._finished_successes = torch.zeros(self.num_envs, device=self.device)
+        self.reward_weights = {
+            name: torch.full((self.num_envs,), float(getattr(cfg, name)), device=self.device) for name in REWARD_WEIGHTS
+        }
+        """Weights of the reward by option, shape (N,) each; write into them for other weights in some environments."""
         self.extras["successes"] = self._finished_successes
         self.extras["log"] = {}
 
@@ -140,15 +153,15 @@ class InHandReorientEnv(DirectRLEnv):
         return self._fallen, timed_out
 
     def _get_rewards(self) -> torch.Tensor:
-        cfg = self.cfg
+        weights = self.reward_weights
         terms = {
-            "position": rewards.position_term(self._position_error, scale=cfg.position_reward_scale),
+            "position": rewards.position_term(self._position_error, scale=weights["position_reward_scale"]),
             "rotation": rewards.rotation_term(
-                self._rotation_error, scale=cfg.rotation_reward_scale, eps=cfg.rotation_reward_eps
+                self._rotation_error, scale=weights["rotation_reward_scale"], eps=self.cfg.rotation_reward_eps
             ),
-            "action": rewards.action_term(self.actions, scale=cfg.action_reward_scale),
-            "success": rewards.success_term(self._reached, bonus=cfg.success_bonus),
-            "fall": rewards.fall_term(self._fallen, penalty=cfg.fall_penalty),
+            "action": rewards.action_term(self.actions, scale=weights["action_reward_scale"]),
+            "success": rewards.success_term(self._reached, bonus=weights["success_bonus"]),
+            "fall": rewards.fall_term(self._fallen, penalty=weights["fall_penalty"]),
         }
         self.successes += self._reached
         # buffers are written in place: steps taken under torch.inference_mode must not leave inference tensors behind

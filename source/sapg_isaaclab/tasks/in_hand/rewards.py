@@ -2,6 +2,8 @@
 
 Source: official code, ``compute_hand_reward`` of the Allegro and Shadow hand tasks. Rotation errors are in rad,
 positions in m, quaternions xyzw.
+
+A weight (``scale``, ``bonus``, ``penalty``) is a number for all environments or a tensor of shape (N,), one for each.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ def relative_rotation(object_quat: torch.Tensor, goal_quat: torch.Tensor) -> tor
     return torch.cat((vec, aw * bw + (a * b).sum(-1, keepdim=True)), dim=-1)
 
 
-def position_term(position_error: torch.Tensor, *, scale: float) -> torch.Tensor:
+def position_term(position_error: torch.Tensor, *, scale: float | torch.Tensor) -> torch.Tensor:
     """Cost of the distance between object and goal position.
 
     Args:
@@ -56,7 +58,7 @@ def position_term(position_error: torch.Tensor, *, scale: float) -> torch.Tensor
     return scale * position_error
 
 
-def rotation_term(rotation_error: torch.Tensor, *, scale: float, eps: float) -> torch.Tensor:
+def rotation_term(rotation_error: torch.Tensor, *, scale: float | torch.Tensor, eps: float) -> torch.Tensor:
     """Reward that grows as the rotation error shrinks.
 
     Args:
@@ -70,7 +72,7 @@ def rotation_term(rotation_error: torch.Tensor, *, scale: float, eps: float) -> 
     return scale / (rotation_error.abs() + eps)
 
 
-def action_term(actions: torch.Tensor, *, scale: float) -> torch.Tensor:
+def action_term(actions: torch.Tensor, *, scale: float | torch.Tensor) -> torch.Tensor:
     """Cost of large actions.
 
     Args:
@@ -83,7 +85,7 @@ def action_term(actions: torch.Tensor, *, scale: float) -> torch.Tensor:
     return scale * actions.square().sum(-1)
 
 
-def success_term(reached: torch.Tensor, *, bonus: float) -> torch.Tensor:
+def success_term(reached: torch.Tensor, *, bonus: float | torch.Tensor) -> torch.Tensor:
     """Bonus of a reached goal.
 
     Args:
@@ -96,7 +98,7 @@ def success_term(reached: torch.Tensor, *, bonus: float) -> torch.Tensor:
     return bonus * reached
 
 
-def fall_term(fallen: torch.Tensor, *, penalty: float) -> torch.Tensor:
+def fall_term(fallen: torch.Tensor, *, penalty: float | torch.Tensor) -> torch.Tensor:
     """Penalty of a dropped object.
 
     Args:

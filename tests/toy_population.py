@@ -1,0 +1,83 @@
+"""A population of learners on the toy task."""
+
+import types
+
+import torch
+
+from sapg_isaaclab.agents.build import build_agent
+from sapg_isaaclab.agents.dexpbt import DexPBT, DexPbtCfg
+from sapg_isaaclab.tasks.curriculum import ToleranceCurriculum
+from toy_env import ToyEnv
+
+SMALL = {
+    "hidden_sizes": (16, 16),
+    "rollouts": 4,
+    "sequence_length": 2,
+    "num_blocks": 3,
+    "interval": 32,
+    "start_after": 0,
+    "initial_delay": 0,
+}
+
+
+class PopulationEnv(ToyEnv):
+    """The toy task with what a population reaches into: weights of the reward, an objective, a curriculum."""
+
+    def __init__(self, num_envs: int, seed: int = 0, groups: int = 3, **kwargs) -> None:
+        super().__init__(num_envs, seed=seed, **kwargs)
+        self.reward_weights = {"distance": torch.ones(num_envs), "alive": torch.full((num_envs,), -0.5)}
+        self.curriculum = ToleranceCurriculum(initial=1.0, final=0.1, groups=groups)
+        self.objective: torch.Tensor | None = None
+        """What every environment's episodes are worth, shape (N,); successes if None."""
+        self.extras = {"true_objective": self.successes}
+
+    def step(self, actions):
+        observations, rewards, terminated, truncated, infos = super().step(actions)
+        weights = {name: weight.unsqueeze(1) for name, weight in self.reward_weights.items()}
+        infos["true_objective"] = self.successes if self.objective is None else self.objective
+        return observations, rewards * weights["distance"] + weights["alive"], terminated, truncated, infos
+
+
+class RankedByReward(ToyEnv):
+    """The same task without anything that a population reaches into."""
+
+
+def build_population(env, cfg: DexPbtCfg, with_memory: bool = True) -> DexPBT:
+    layout = cfg.check(env.num_envs if with_memory else cfg.num_blocks)
+    spaces = {name: getattr(env, name) for name in ("observation_space", "state_space", "action_space", "device")}
+    block = types.SimpleNamespace(num_envs=layout.block_size, **spaces)
+    learners = [build_agent(block, cfg.learner_cfg(), with_memory=with_memory) for _ in range(cfg.num_blocks)]
+    ranked = "true_objective" in getattr(env.unwrapped, "extras", {})
+    return DexPBT(
+        learners=learners,
+        cfg=cfg,
+        reward_weights=env.unwrapped.reward_weights if ranked else None,
+        curriculum=getattr(env.unwrapped, "curriculum", None),
+        **spaces,
+    )
+
+
+def make_population(env_class=PopulationEnv, num_envs=12, seed=0, **options):
+    torch.manual_seed(seed)
+    env = env_class(num_envs, seed=seed, episode_length=4)
+    cfg = DexPbtCfg(**{**SMALL, **options})
+    cfg.experiment.write_interval = cfg.experiment.checkpoint_interval = 0
+    agent = build_population(env, cfg)
+    agent.init()
+    agent.enable_training_mode(True)
+    return agent, env
+
+
+def run(agent, env, steps: int, observations=None) -> torch.Tensor:
+    observations = env.reset()[0] if observations is None else observations
+    clock = {"timestep": 0, "timesteps": 0}
+    for _ in range(steps):
+        actions, _ = agent.act(observations, None, **clock)
+        after, rewards, terminated, truncated, infos = env.step(actions)
+        agent.record_transition(
+            observations=observations, states=None, actions=actions, rewards=rewards, next_observations=after,
+            next_states=None, terminated=terminated, truncated=truncated, infos=infos, **clock,
+        )  # fmt: skip
+        agent.post_interaction(**clock)
+        observations = after
+    return observations
