@@ -71,13 +71,9 @@ class DexPBT(Agent):
             device=device,
         )
         self.learners = learners
-        self.reward_weights = self._chosen(reward_weights or {})
-        self.curriculum = curriculum if getattr(curriculum, "groups", None) is not None else None
-        if self.curriculum is not None and self.curriculum.groups != cfg.num_blocks:
-            raise ValueError(
-                f"the environment's curriculum has {self.curriculum.groups} groups, the population {cfg.num_blocks}"
-                f" learners; add env.num_blocks={cfg.num_blocks}"
-            )
+        self._learns = learners[0].memory is not None
+        self.reward_weights = self._chosen(reward_weights or {}) if self._learns else {}
+        self.curriculum = self._own(curriculum) if self._learns else None
         self.objectives = Objectives(self.layout, cfg.rollouts, self.device)
         self.hyperparameters = [self._initial(block) for block in range(cfg.num_blocks)]
         """What mutates, of every learner, as it is now."""
@@ -105,6 +101,16 @@ class DexPBT(Agent):
                 allowed = f"one of {', '.join(offered)}" if offered else "empty, for this environment offers none"
                 raise ValueError(f"agent.mutated_rewards has {name!r}; it must be {allowed}")
         return {name: offered[name] for name in names}
+
+    def _own(self, curriculum: Any | None) -> Any | None:
+        """The curriculum if every learner has a group of its own; None where all share one tolerance."""
+        groups, learners = getattr(curriculum, "groups", None), self.cfg.num_blocks
+        if groups not in (None, learners):
+            raise ValueError(
+                f"the environment's curriculum has {groups} groups, the population {learners} learners;"
+                f" add env.num_blocks={learners}"
+            )
+        return curriculum if groups is not None else None
 
     def _initial(self, block: int) -> Hyperparameters:
         first = self.layout.slice(block).start
@@ -135,7 +141,7 @@ class DexPBT(Agent):
         super().init(trainer_cfg=trainer_cfg)
         for learner in self.learners:
             learner.init()
-        if self.learners[0].memory is not None and not self.decisions:
+        if self._learns and not self.decisions:
             for block in range(self.cfg.num_blocks):
                 self._mutate(block, "initial", "first mutation", self.hyperparameters[block])
 
