@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import typing
 from typing import Any, Literal
 
 from skrl.agents.torch import AgentCfg
 
+from sapg_isaaclab.agents.options import check_hidden_sizes, check_types, require
 from sapg_isaaclab.agents.sapg.blocks import BlockLayout, EntropySchedule
 
 PAPER: dict[str, Any] = {
@@ -232,46 +232,43 @@ class SapgCfg(AgentCfg):
         Raises:
             ValueError: With one line that says what came, what is allowed and what to type.
         """
-        self._check_types()
+        check_types(self)
         layout = BlockLayout(num_envs, self.num_blocks)
         positive = ("latent_dim", "rollouts", "n_step", "learning_epochs", "mini_batches", "sequence_length")
-        _require(self.rnn_units >= 0, f"agent.rnn_units is {self.rnn_units}; it must not be negative (0 is no LSTM)")
+        require(self.rnn_units >= 0, f"agent.rnn_units is {self.rnn_units}; it must not be negative (0 is no LSTM)")
         for name in positive:
-            _require(getattr(self, name) >= 1, f"agent.{name} is {getattr(self, name)}; it must be at least 1")
+            require(getattr(self, name) >= 1, f"agent.{name} is {getattr(self, name)}; it must be at least 1")
         for name in ("discount_factor", "gae_lambda"):
             value = getattr(self, name)
-            _require(0.0 <= value <= 1.0, f"agent.{name} is {value}; it must lie in [0, 1]")
+            require(0.0 <= value <= 1.0, f"agent.{name} is {value}; it must lie in [0, 1]")
         for name in ("ratio_clip", "learning_rate", "kl_threshold", "mu_max", "rewards_scale"):
-            _require(getattr(self, name) > 0.0, f"agent.{name} is {getattr(self, name)}; it must be positive")
+            require(getattr(self, name) > 0.0, f"agent.{name} is {getattr(self, name)}; it must be positive")
         scales = ("value_loss_scale", "bounds_loss_scale", "entropy_loss_scale", "grad_norm_clip", "lambda_off")
         for name in scales:
-            _require(getattr(self, name) >= 0.0, f"agent.{name} is {getattr(self, name)}; it must not be negative")
+            require(getattr(self, name) >= 0.0, f"agent.{name} is {getattr(self, name)}; it must not be negative")
         low, high = self.learning_rate_bounds
-        _require(0.0 < low <= high, f"agent.learning_rate_bounds is {(low, high)}; it must be 0 < lowest <= highest")
-        _require(
-            bool(self.hidden_sizes) and all(isinstance(size, int) and size > 0 for size in self.hidden_sizes),
-            f"agent.hidden_sizes is {self.hidden_sizes}; it must be a list of positive numbers such as [512,256,128]",
-        )
-        _require(
+        require(0.0 < low <= high, f"agent.learning_rate_bounds is {(low, high)}; it must be 0 < lowest <= highest")
+        check_hidden_sizes(self.hidden_sizes)
+        require(
             self.mini_batches <= self.rollouts * num_envs,
             f"agent.mini_batches is {self.mini_batches}, but a rollout has only {self.rollouts * num_envs} rows",
         )
-        _require(
+        require(
             not (self.shuffle or self.rnn_units) or self.rollouts % self.sequence_length == 0,
             f"agent.rollouts is {self.rollouts}, not a multiple of agent.sequence_length {self.sequence_length};"
             f" add agent.sequence_length={math.gcd(self.rollouts, self.sequence_length)}",
         )
-        _require(
+        require(
             self.critic_input == "observations" or self.separate,
             "agent.critic_input=states needs a trunk of its own; add agent.separate=true",
         )
-        _require(
+        require(
             self.critic_latent or self.separate,
             "agent.critic_latent=false cannot be had with a shared trunk; add agent.separate=true",
         )
-        _require(self.mini_batch_size >= 0, f"agent.mini_batch_size is {self.mini_batch_size}; it must not be negative")
+        require(self.mini_batch_size >= 0, f"agent.mini_batch_size is {self.mini_batch_size}; it must not be negative")
         sequences = self.rollouts * num_envs // self.sequence_length
-        _require(
+        require(
             not self.rnn_units or self.mini_batches <= sequences,
             f"agent.mini_batches is {self.mini_batches}, but a rollout has only {sequences} sequences",
         )
@@ -281,47 +278,21 @@ class SapgCfg(AgentCfg):
 
     def _check_aggregation(self, layout: BlockLayout) -> None:
         most = layout.num_blocks - 1
-        _require(
+        require(
             self.aggregation == "none" or 0.0 < self.off_policy_ratio <= most,
             f"agent.off_policy_ratio is {self.off_policy_ratio}; with {layout.num_blocks} blocks it must be above 0 and"
             f" at most {most} (no off-policy data: agent.aggregation=none)",
         )
-        _require(
+        require(
             self.aggregation == "none" or self.subsample != "block" or self.off_policy_ratio >= 1.0,
             f"agent.off_policy_ratio is {self.off_policy_ratio}, less than one whole block;"
             " use 1 or more, or agent.subsample=transition",
         )
-        _require(
+        require(
             not self.rnn_units or self.aggregation == "none" or self.subsample != "transition",
             "agent.subsample=transition cannot be had with an LSTM; use agent.subsample=sequence",
         )
-        _require(
+        require(
             self.shuffle or not self.stratified_minibatch,
             "agent.stratified_minibatch=true cannot be had with agent.shuffle=false; drop one of them",
         )
-
-    def _check_types(self) -> None:
-        hints = typing.get_type_hints(type(self))
-        for field in dataclasses.fields(self):
-            value, hint = getattr(self, field.name), hints[field.name]
-            if typing.get_origin(hint) is Literal:
-                allowed = typing.get_args(hint)
-                _require(value in allowed, f"agent.{field.name} is {value!r}; it must be one of {', '.join(allowed)}")
-            elif hint is float:
-                _require(_is_number(value), f"agent.{field.name} is {value!r}; it must be a number")
-            elif hint is int:
-                _require(
-                    isinstance(value, int) and not isinstance(value, bool),
-                    f"agent.{field.name} is {value!r}; it must be a whole number",
-                )
-            elif hint is bool:
-                _require(isinstance(value, bool), f"agent.{field.name} is {value!r}; it must be true or false")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)

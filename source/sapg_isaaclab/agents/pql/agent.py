@@ -1,0 +1,384 @@
+"""PQL as an skrl agent. Reads in the order of a step: act, record, learn."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from skrl.agents.torch import Agent
+from skrl.models.torch import Model
+
+from sapg_isaaclab.agents.normalizer import RunningMoments
+from sapg_isaaclab.agents.pql.cfg import PqlCfg
+from sapg_isaaclab.agents.pql.learner import Learner
+from sapg_isaaclab.agents.pql.replay import Replay, Step
+
+
+class PQL(Agent):
+    """Parallel Q-Learning (Li et al., ICML 2023) in one process.
+
+    One deterministic policy acts in all environments, each with noise of its own strength. After every step of all of
+    them, critics and policy learn from a replay. What three processes of the official code do side by side takes place
+    here one after the other, in their average ratio, so that a run can be repeated.
+
+    ``metrics`` holds the newest numbers by tag, renewed every ``rollouts`` steps.
+
+    Args:
+        models: :class:`~sapg_isaaclab.agents.pql.networks.Actor` as ``policy`` and a
+            :class:`~sapg_isaaclab.agents.pql.networks.DoubleCritic` as ``critic``.
+        memory: Where transitions are kept; None for an agent that only acts.
+        observation_space: Box of D observations.
+        state_space: Box of a privileged state, not read.
+        action_space: Box of A actions, in [-1, 1].
+        device: Where to compute.
+        cfg: Options; see :class:`~sapg_isaaclab.agents.pql.cfg.PqlCfg`.
+
+    Raises:
+        ValueError: If an option is wrong.
+    """
+
+    cfg: PqlCfg
+
+    def __init__(
+        self,
+        *,
+        models: dict[str, Model],
+        memory: Replay | None = None,
+        observation_space=None,
+        state_space=None,
+        action_space=None,
+        device: str | torch.device | None = None,
+        cfg: PqlCfg | dict[str, Any] | None = None,
+    ) -> None:
+        cfg = PqlCfg(**(cfg or {})) if cfg is None or isinstance(cfg, dict) else cfg
+        if memory is not None and not isinstance(memory, Replay):
+            raise ValueError(f"PQL needs a Replay, not {type(memory).__name__}; use build_pql(env, cfg)")
+        self.layout = cfg.check(memory.num_envs if memory is not None else 1)
+        super().__init__(
+            cfg=cfg,
+            models=models,
+            memory=memory,
+            observation_space=observation_space,
+            state_space=state_space,
+            action_space=action_space,
+            device=device,
+        )
+        self.actor, self.critic = models["policy"], models["critic"]
+        self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
+        self.scaler = RunningMoments(
+            self.actor.num_observations, epsilon=1e-4, clamp=float("inf"), device=self.actor.device
+        )
+        self.generator = torch.Generator(self.device).manual_seed(cfg.seed)
+        self.steps = 0
+        """Steps of all environments taken so far."""
+        self.learning_from = cfg.warmup_steps
+        """Step after which learning starts: the end of the warm-up, or of refilling the replay."""
+        self.metrics: dict[str, float] = {}
+        self._modules = {
+            "actor": self.actor,
+            "critic": self.critic,
+            "target_critic": self.target_critic,
+            "scaler": self.scaler,
+        }
+        self.checkpoint_modules = dict(self._modules)
+        self.learner = None
+        if memory is not None:
+            self.learner = Learner(
+                self.actor, self.critic, self.target_critic, self.scaler, memory, cfg, self.generator
+            )
+            self._noise = exploration(memory.num_envs, cfg.exploration_min, cfg.exploration_max).to(self.device)
+            self.checkpoint_modules["actor_optimizer"] = self.learner.actor_optimizer
+            self.checkpoint_modules["critic_optimizer"] = self.learner.critic_optimizer
+
+    def sizes(self) -> dict[str, str]:
+        """Sizes worth knowing at the start of a run.
+
+        Returns:
+            Text by name.
+        """
+        cfg, memory = self.cfg, self.memory
+        critic, actor = cfg.updates_per_step, cfg.updates_per_step / cfg.critic_updates_per_actor_update
+        return {
+            "environments": str(memory.num_envs),
+            "batch": f"{cfg.batch_size} rows, {critic} critic and {actor:g} actor updates per step",
+            "replay": f"{memory.size:,} transitions, {memory.bytes / 1e9:.2g} GB",
+        }
+
+    # -- acting --------------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def act(
+        self, observations: torch.Tensor, states: torch.Tensor | None, *, timestep: int, timesteps: int
+    ) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Act in every environment: with noise while training, uniformly at random in its first steps.
+
+        The official code's order: the moments take in what is seen before it is acted upon.
+
+        Args:
+            observations: Observations. Shape (N, D).
+            states: Privileged states, not read.
+            timestep: Current step, unused.
+            timesteps: Number of steps, unused.
+
+        Returns:
+            Actions in [-1, 1] (N, A), and ``mean_actions`` (N, A), those without noise.
+        """
+        if self.training and self.cfg.normalize_observations:
+            self.scaler.update(observations)
+        mean = self.policy(observations)
+        actions = mean
+        if self.training:
+            if self.steps < self.cfg.warmup_steps:
+                uniform = torch.rand(mean.shape, generator=self.generator, device=self.device)
+                actions = 2.0 * uniform - 1.0
+            else:
+                noise = torch.randn(mean.shape, generator=self.generator, device=self.device)
+                actions = (mean + self._noise * noise).clamp_(-1.0, 1.0)
+        return actions, {"mean_actions": mean}
+
+    def policy(self, observations: torch.Tensor) -> torch.Tensor:
+        """The policy's actions without noise.
+
+        Args:
+            observations: Observations. Shape (rows, D).
+
+        Returns:
+            Actions in [-1, 1]. Shape (rows, A).
+        """
+        return self.actor.evaluate(
+            self.scaler.normalize(observations) if self.cfg.normalize_observations else observations
+        )
+
+    def player(self, block: int = 0, *, deterministic: bool = True) -> Player:
+        """The policy for playing and evaluation.
+
+        Args:
+            block: 0, the only one there is.
+            deterministic: Actions without noise, instead of noise as in the first environment of training.
+
+        Returns:
+            A function from observations to actions.
+
+        Raises:
+            ValueError: If there is no such block.
+        """
+        self.layout.check_block(block)
+        return Player(self, 0.0 if deterministic else self.cfg.exploration_min)
+
+    # -- recording -----------------------------------------------------------------------------------------------------
+
+    def record_transition(
+        self,
+        *,
+        observations: torch.Tensor,
+        states: torch.Tensor | None,
+        actions: torch.Tensor,
+        rewards: torch.Tensor,
+        next_observations: torch.Tensor,
+        next_states: torch.Tensor | None,
+        terminated: torch.Tensor,
+        truncated: torch.Tensor,
+        infos: Any,
+        timestep: int,
+        timesteps: int,
+    ) -> None:
+        """Store a step of all environments.
+
+        Args:
+            observations: Observations before the step. Shape (N, D).
+            states: Not read.
+            actions: Actions taken. Shape (N, A).
+            rewards: Rewards. Shape (N, 1).
+            next_observations: Observations after the step, of the new episode where one ended. Shape (N, D).
+            next_states: Not read.
+            terminated: Whether the task ended. Shape (N, 1).
+            truncated: Whether time ran out. Shape (N, 1).
+            infos: Extras of the environment; ``final_obs`` is read with ``timeout_bootstrap=final_obs``.
+            timestep: Current step.
+            timesteps: Number of steps.
+
+        Raises:
+            ValueError: If the true last observations are needed and missing.
+        """
+        super().record_transition(
+            observations=observations,
+            states=states,
+            actions=actions,
+            rewards=rewards,
+            next_observations=next_observations,
+            next_states=next_states,
+            terminated=terminated,
+            truncated=truncated,
+            infos=infos,
+            timestep=timestep,
+            timesteps=timesteps,
+        )
+        if not self.training:
+            return
+        done = (terminated | truncated).view(-1)
+        over = done
+        if self.cfg.timeout_bootstrap == "final_obs":
+            over = terminated.view(-1)
+            next_observations = self._true_next(next_observations, truncated, infos)
+        rewards = rewards.view(-1) * self.cfg.rewards_scale
+        self.memory.add(Step(observations, actions, rewards, next_observations, done, over.logical_not()))
+        self.steps += 1
+
+    def _true_next(self, next_observations: torch.Tensor, truncated: torch.Tensor, infos: Any) -> torch.Tensor:
+        """Observations after the step, of the old episode where time ran out. Elsewhere ``final_obs`` may be stale."""
+        if isinstance(infos, dict) and "final_obs" in infos:
+            return torch.where(truncated.view(-1, 1), infos["final_obs"]["policy"], next_observations)
+        # environments first give it when first they reset: until then, and only then, the host has to look
+        if truncated.any():
+            raise ValueError(
+                "agent.timeout_bootstrap=final_obs, but the environment gives no final observations;"
+                " set env.compute_final_obs=true or agent.timeout_bootstrap=none"
+            )
+        return next_observations
+
+    def restart_episodes(self) -> None:
+        """Drop unfinished windows of rewards: every environment begins a new episode."""
+        self.memory.cut()
+
+    # -- learning ------------------------------------------------------------------------------------------------------
+
+    def pre_interaction(self, *, timestep: int, timesteps: int) -> None:
+        """Nothing to do before a step. See skrl's Agent.
+
+        Args:
+            timestep: Current step.
+            timesteps: Number of steps.
+        """
+
+    def post_interaction(self, *, timestep: int, timesteps: int) -> None:
+        """Learn after every step, once the warm-up is over. See skrl's Agent.
+
+        Args:
+            timestep: Current step.
+            timesteps: Number of steps.
+        """
+        if self.training:
+            # the replay is still empty if episodes were restarted just before
+            if self.steps > self.learning_from and len(self.memory):
+                self.update(timestep=timestep, timesteps=timesteps)
+            if self.steps % self.cfg.rollouts == 0:
+                self.metrics = self.learner.report() | {"Replay/size": float(len(self.memory))}
+                if self.write_interval > 0:
+                    for tag, value in self.metrics.items():
+                        self.track_data(tag, value)
+        super().post_interaction(timestep=timestep, timesteps=timesteps)
+
+    def update(self, *, timestep: int, timesteps: int) -> None:
+        """Critic and actor updates of one step of all environments.
+
+        Args:
+            timestep: Current step, unused.
+            timesteps: Number of steps, unused.
+        """
+        self.learner.learn()
+
+    # -- saving --------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the learner needs to go on, as tensors, numbers and text; the replay with ``save_replay``.
+
+        Returns:
+            Nested dictionary that ``torch.load(weights_only=True)`` accepts.
+        """
+        return {
+            "pql": {name: module.state_dict() for name, module in self._modules.items()},
+            "learner": self.learner.state_dict(),
+            "generator": self.generator.get_state(),
+            "steps": self.steps,
+            "learning_from": self.learning_from,
+            "replay": self.memory.state_dict() if self.cfg.save_replay else None,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from :meth:`state_dict`, refilling the replay first if it was not saved.
+
+        Args:
+            state: What :meth:`state_dict` returned.
+
+        Raises:
+            ValueError: If it belongs to another algorithm, network or replay.
+        """
+        self.load_policy(state)
+        self.learner.load_state_dict(state["learner"])
+        self.generator.set_state(state["generator"].cpu())
+        self.steps, self.learning_from = state["steps"], state["learning_from"]
+        if state["replay"] is not None:
+            self.memory.load_state_dict(state["replay"])
+        else:
+            self.learning_from = self.steps + self.cfg.warmup_steps
+
+    def load_policy(self, state: dict[str, Any]) -> None:
+        """Take networks and moments only.
+
+        Args:
+            state: What :meth:`state_dict` returned.
+
+        Raises:
+            ValueError: If it belongs to another algorithm or network.
+        """
+        if "pql" not in state:
+            raise ValueError("the checkpoint holds no PQL agent; use the algorithm of the run that wrote it")
+        for name, module in self._modules.items():
+            own, saved = module.state_dict(), state["pql"][name]
+            for key in {**own, **saved}:
+                shapes = [tuple(side[key].shape) if key in side else "nothing" for side in (saved, own)]
+                if shapes[0] != shapes[1]:
+                    raise ValueError(
+                        f"the checkpoint's {name}.{key} has shape {shapes[0]}, this agent's {shapes[1]};"
+                        " use the task and the network options of the run that wrote it"
+                    )
+            module.load_state_dict(saved)
+
+
+class Player:
+    """The policy in any number of environments, without learning.
+
+    Args:
+        agent: Whose policy.
+        noise: Standard deviation of exploration noise.
+    """
+
+    def __init__(self, agent: PQL, noise: float) -> None:
+        self._agent, self._noise = agent, noise
+
+    @torch.no_grad()
+    def __call__(self, observations: torch.Tensor) -> torch.Tensor:
+        """Act.
+
+        Args:
+            observations: Observations of all environments. Shape (N, D).
+
+        Returns:
+            Actions in [-1, 1] of shape (N, A).
+        """
+        actions = self._agent.policy(observations)
+        if self._noise:
+            actions = (actions + self._noise * torch.randn_like(actions)).clamp_(-1.0, 1.0)
+        return actions
+
+    def reset(self, done: torch.Tensor) -> None:
+        """Nothing to forget where an episode ended.
+
+        Args:
+            done: Whether it did, boolean. Shape (N,) or (N, 1).
+        """
+
+
+def exploration(num_envs: int, low: float, high: float) -> torch.Tensor:
+    """Strength of exploration in every environment, evenly spaced and fixed: mixed exploration of PQL.
+
+    Args:
+        num_envs: Number of environments N.
+        low: Standard deviation in the first environment.
+        high: Standard deviation in the last one.
+
+    Returns:
+        Standard deviations of shape (N, 1).
+    """
+    return torch.linspace(low, high, num_envs)[:, None]
