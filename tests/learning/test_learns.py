@@ -14,6 +14,8 @@ OPTIONS = {
     "symmetric": {"aggregation": "symmetric"},
     "recurrent": {"rnn_units": 64, "hidden_sizes": (64,)},
     "half precision": {"mixed_precision": True},
+    "compiled": {"compile": True},
+    "recurrent compiled": {"compile": True, "rnn_units": 64, "hidden_sizes": (64,)},
 }
 
 
@@ -28,6 +30,21 @@ def mean_distance(agent, env: ToyEnv) -> float:
     return total / 40
 
 
+def train(agent, env: ToyEnv, steps: int) -> None:
+    """Steps as skrl's sequential trainer takes them."""
+    observations, _ = env.reset()
+    clock = {"timestep": 0, "timesteps": 0}
+    for _ in range(steps):
+        actions, _ = agent.act(observations, None, **clock)
+        after, rewards, terminated, truncated, infos = env.step(actions)
+        agent.record_transition(
+            observations=observations, states=None, actions=actions, rewards=rewards, next_observations=after,
+            next_states=None, terminated=terminated, truncated=truncated, infos=infos, **clock,
+        )  # fmt: skip
+        agent.post_interaction(**clock)
+        observations = after
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIONS)
 def test_leader_gets_closer_to_the_goal(name):
@@ -39,17 +56,25 @@ def test_leader_gets_closer_to_the_goal(name):
     agent.init()
     untrained = mean_distance(agent, ToyEnv(192, seed=1))
     agent.enable_training_mode(True)
-    observations, _ = env.reset()
-    clock = {"timestep": 0, "timesteps": 0}
-    for _ in range(60 * cfg.rollouts):
-        actions, _ = agent.act(observations, None, **clock)
-        after, rewards, terminated, truncated, infos = env.step(actions)
-        agent.record_transition(
-            observations=observations, states=None, actions=actions, rewards=rewards, next_observations=after,
-            next_states=None, terminated=terminated, truncated=truncated, infos=infos, **clock,
-        )  # fmt: skip
-        agent.post_interaction(**clock)
-        observations = after
+    train(agent, env, 60 * cfg.rollouts)
     # the start is 1.04 away on average; a point that always moves straight at full speed averages about 0.25
     assert untrained > 0.9
     assert mean_distance(agent, ToyEnv(192, seed=1)) < 0.4
+
+
+@pytest.mark.slow
+def test_a_compiled_update_equals_the_eager_one():
+    reports = []
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        env = ToyEnv(48)
+        cfg = SapgCfg(hidden_sizes=(32,), compile=compiled)
+        cfg.experiment.write_interval = cfg.experiment.checkpoint_interval = 0
+        agent = build_agent(env, cfg)
+        agent.init()
+        agent.enable_training_mode(True)
+        train(agent, env, 2 * cfg.rollouts)
+        reports.append(agent.metrics)
+    assert reports[0].keys() == reports[1].keys()
+    for tag, value in reports[0].items():
+        assert reports[1][tag] == pytest.approx(value, rel=1e-3, abs=1e-5), tag

@@ -202,7 +202,7 @@ def test_official_minibatch_sizes():
         bounds = minibatch_bounds(rows * 7 // 6, rows, cfg)
         assert [b - a for a, b in zip(bounds[:-1], bounds[1:], strict=True)] == sizes
     even = minibatch_bounds(103, 100, SapgCfg(mini_batches=4, mini_batch_remainder="even"))
-    assert even == [0, 25, 51, 77, 103]
+    assert even == [0, 26, 52, 78, 103]
     fixed = SapgCfg(num_blocks=1, mini_batch_size=32)
     assert minibatch_bounds(100, 100, fixed) == [0, 32, 64, 100]
     assert minibatch_bounds(24, 24, fixed) == [0, 24]

@@ -1,5 +1,7 @@
 """Recurrent policies: what was acted is what is learned from, across shuffles, resets and blocks."""
 
+import itertools
+
 import pytest
 import torch
 from test_sapg_agent import collect, make, run
@@ -63,7 +65,7 @@ def test_learning_sees_the_probabilities_and_values_that_were_acted_with(place, 
     assert 0 < ended.sum() < ended.numel() / 2
     batch, _ = agent._batch(agent._pairs)
     assert 0 < sum(batch.clean) < len(batch.sequences.state)
-    for rows, sequences in batch.minibatches():
+    for rows, sequences in itertools.chain.from_iterable(batch.minibatches()):
         out = agent.model.evaluate(rows["inputs", "observations"], None, sequences)
         own = rows["group"] < agent.layout.num_blocks
         log_prob = gaussian_log_prob(rows["actions"], out.mean, out.log_std)
@@ -102,7 +104,10 @@ def test_minibatches_never_cut_a_sequence():
     collect(agent, env)
     batch, _ = agent._batch(agent._pairs)
     assert batch.bounds[-1] * 4 == len(batch.rows) == 8 * 12 + 8 * 4
-    assert sum(len(rows) for rows, _ in batch.minibatches()) == len(batch.rows)
+    pieces = list(itertools.chain.from_iterable(batch.minibatches()))
+    assert sum(len(rows) for rows, _ in pieces) == len(batch.rows)
+    assert all(len(rows) == 4 * len(sequences.state) <= 4 * batch.most for rows, sequences in pieces)
+    assert sum(sequences.clean for _, sequences in pieces) == sum(batch.clean)
 
 
 @pytest.mark.parametrize("options", [{}, {"subsample": "sequence", "importance_clip": "mu"}, {"num_blocks": 1}])

@@ -117,6 +117,22 @@ def test_row_mean_ignores_duplicated_rows_and_policy_sum_weighs_by_m_plus_one():
     torch.testing.assert_close(agent.learner.losses(batch)[0], 4.0 * once)
 
 
+@pytest.mark.parametrize("kl_scope", ["all", "on_policy"])
+def test_a_minibatch_in_pieces_takes_the_same_step(kl_scope):
+    """Gradients of pieces are summed before the one step, so only rounding tells them apart."""
+    ends = []
+    for most in (1000, 7):
+        torch.manual_seed(3)
+        agent, env = make(kl_scope=kl_scope)
+        collect(agent, env)
+        batch, _ = agent._batch(agent._pairs)
+        batch.most = most
+        assert (len(next(iter(batch.minibatches()))) > 1) == (most == 7)
+        report = agent.learner.learn(batch)
+        ends.append(torch.cat((report, *(p.detach().flatten() for p in agent.model.parameters()))))
+    torch.testing.assert_close(ends[0], ends[1], atol=2e-5, rtol=1e-4)
+
+
 def test_mu_loss_equals_unit_loss_where_mu_is_one():
     agent, env = make()
     collect(agent, env)

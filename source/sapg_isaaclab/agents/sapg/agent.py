@@ -116,6 +116,24 @@ class SAPG(Agent):
                 self.cfg.rollouts, self.cfg.sequence_length, self.layout, shape, self.memory.device
             )
 
+    @property
+    def leader(self) -> int:
+        """Block whose episodes and policy stand for the run."""
+        return self.layout.leader
+
+    def sizes(self) -> dict[str, str]:
+        """Sizes of a run in words, for its first lines.
+
+        Returns:
+            Text by name.
+        """
+        layout, batch = self.layout, self.cfg.rollouts * self.layout.num_envs
+        rows = self.cfg.mini_batch_size or batch // self.cfg.mini_batches
+        return {
+            "environments": f"{layout.num_envs} = {layout.num_blocks} blocks x {layout.block_size}",
+            "batch": f"{batch} rows = {self.cfg.rollouts} steps x {layout.num_envs}, minibatch {min(rows, batch)}",
+        }
+
     # -- acting --------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
@@ -374,7 +392,8 @@ class SAPG(Agent):
         sequences = None
         if self.policies.recurrent:
             sequences = Sequences(self._states.before_rows(order_rows[::unit]), resets[sequence_order])
-        return Batch(batch, bounds, unit, sequences, clean), off
+        # the official remainder makes a larger minibatch: in pieces, it takes no more memory than the others
+        return Batch(batch, bounds, bounds[1] - bounds[0], unit, sequences, clean), off
 
     def _begins(self) -> torch.Tensor:
         """Whether an episode begins with the step, (T, N); never at t = 0, where the state is zeroed already."""

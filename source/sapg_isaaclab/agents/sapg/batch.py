@@ -77,7 +77,7 @@ def minibatch_bounds(rows: int, on_policy_rows: int, cfg: SapgCfg, unit: int = 1
     """Where the minibatches begin and end, counted in units of rows that must not be cut apart (sequences).
 
     The on-policy rows alone fill ``mini_batches`` of them. ``last``: as many minibatches of that size as fit, the last
-    one takes the remainder (official code). ``even``: the same number of minibatches, sizes differing by one at most.
+    one takes the remainder (official code). ``even``: the same number of minibatches, sizes differing by one at most, the first as large as any.
 
     Args:
         rows: Number R of all rows.
@@ -92,7 +92,7 @@ def minibatch_bounds(rows: int, on_policy_rows: int, cfg: SapgCfg, unit: int = 1
     size = min(cfg.mini_batch_size // unit or on_policy_rows // cfg.mini_batches, on_policy_rows)
     count = max(1, rows // size)
     if cfg.mini_batch_remainder == "even":
-        return [rows * i // count for i in range(count + 1)]
+        return [-(-rows * i // count) for i in range(count + 1)]
     return [size * i for i in range(count)] + [rows]
 
 

@@ -215,10 +215,23 @@ class SapgCfg(AgentCfg):
     mixed_precision: bool = False
     """Whether updates compute in half precision (float16 on CUDA, bfloat16 on a CPU). Rollouts never do."""
 
+    compile: bool = False
+    """Whether networks and losses of the update are compiled by ``torch.compile``. The first update then takes about a
+    minute longer and needs a C++ compiler; the numbers agree up to rounding."""
+
     def __post_init__(self) -> None:
         """Accept lists from the command line where tuples are kept."""
         self.hidden_sizes = tuple(self.hidden_sizes)
         self.learning_rate_bounds = tuple(self.learning_rate_bounds)
+
+    def policy_names(self) -> list[str]:
+        """What to call the policy of each block.
+
+        Returns:
+            Words, in the order of the blocks.
+        """
+        followers = [f"follower {block}" for block in range(1, self.num_blocks)]
+        return ["leader", *followers] if followers else ["policy"]
 
     def check(self, num_envs: int) -> BlockLayout:
         """Check every option and their combination.

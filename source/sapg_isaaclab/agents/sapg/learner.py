@@ -18,6 +18,9 @@ from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 MINIBATCH_METRICS = ("Loss/policy", "Loss/value", "Loss/entropy", "Loss/bounds", "Policy/kl", "Policy/grad_norm")
 
 
+Piece = tuple[TensorDict, Sequences | None]
+
+
 @dataclasses.dataclass
 class Batch:
     """Everything an update visits, in the order it does.
@@ -25,6 +28,7 @@ class Batch:
     Attributes:
         rows: All rows. Batch size [R].
         bounds: Bounds of the minibatches, in units of ``unit`` rows.
+        most: Most units that go through the networks at once; larger minibatches do so in pieces.
         unit: Rows that stay together: L with an LSTM, else 1.
         sequences: Recurrent states (S, K, H) and resets (S, L) of the rows' sequences; None without an LSTM.
         clean: Number of sequences without a reset at the head of each minibatch.
@@ -32,18 +36,25 @@ class Batch:
 
     rows: TensorDict
     bounds: list[int]
+    most: int
     unit: int = 1
     sequences: Sequences | None = None
     clean: list[int] = dataclasses.field(default_factory=list)
 
-    def minibatches(self) -> Iterator[tuple[TensorDict, Sequences | None]]:
-        """Rows and sequences of one minibatch after the other. Views, nothing is copied."""
+    def minibatches(self) -> Iterator[list[Piece]]:
+        """Rows and sequences of one minibatch after the other, in pieces of equal size. Views, nothing is copied."""
         for index, (start, end) in enumerate(zip(self.bounds[:-1], self.bounds[1:])):
-            part = None
-            if self.sequences is not None:
-                states, resets, _ = self.sequences
-                part = Sequences(states[start:end], resets[start:end], self.clean[index])
-            yield self.rows[start * self.unit : end * self.unit], part
+            count = -(-(end - start) // self.most)
+            cuts = [start + (end - start) * piece // count for piece in range(count + 1)]
+            yield [self._piece(a, b, index) for a, b in zip(cuts[:-1], cuts[1:])]
+
+    def _piece(self, start: int, end: int, minibatch: int) -> Piece:
+        rows = self.rows[start * self.unit : end * self.unit]
+        if self.sequences is None:
+            return rows, None
+        states, resets, _ = self.sequences
+        clean = min(max(self.bounds[minibatch] + self.clean[minibatch] - start, 0), end - start)
+        return rows, Sequences(states[start:end], resets[start:end], clean)
 
 
 class Learner:
@@ -68,6 +79,13 @@ class Learner:
             "dtype": torch.float16 if device == "cuda" else torch.bfloat16,
             "enabled": cfg.mixed_precision,
         }
+        self._evaluate = model.evaluate
+        self._losses = self.losses
+        if cfg.compile:
+            self._losses = torch.compile(self.losses)
+            if model.state_shape is not None:
+                # torch does not trace an LSTM: around it, everything else is compiled
+                self._evaluate = torch.compiler.disable(model.evaluate)
 
     @property
     def learning_rate(self) -> torch.Tensor:
@@ -88,38 +106,44 @@ class Learner:
         reports = []
         for _ in range(cfg.learning_epochs):
             epoch = len(reports)
-            for rows, sequences in batch.minibatches():
-                parts, kl, mean, log_std = self.losses(rows, sequences)
+            for pieces in batch.minibatches():
                 self.optimizer.zero_grad(set_to_none=True)
-                scaler.scale(parts.sum()).backward()
+                total, found = sum(len(rows) for rows, _ in pieces), []
+                for rows, sequences in pieces:
+                    parts, kl, counted, mean, log_std = self._losses(rows, sequences)
+                    parts = parts * (len(rows) / total)
+                    scaler.scale(parts.sum()).backward()
+                    # the next pass measures its divergence from this one (official code)
+                    rows["mean"].copy_(mean)
+                    rows["log_std"].copy_(log_std)
+                    found.append(torch.cat((parts.detach(), torch.stack((kl * counted, counted)))))
                 scaler.unscale_(self.optimizer)
                 norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit, foreach=True)
                 scaler.step(self.optimizer)
                 scaler.update()
-                # the next pass measures its divergence from this one (official code)
-                rows["mean"].copy_(mean)
-                rows["log_std"].copy_(log_std)
-                reports.append(torch.cat((parts.detach(), torch.stack((kl, norm)))))
+                sums = torch.stack(found).sum(dim=0)
+                kl = sums[4] / sums[5].clamp(min=1.0)
+                reports.append(torch.cat((sums[:4], torch.stack((kl, norm)))))
             if cfg.learning_rate_schedule == "kl":
                 self.adapt_learning_rate(torch.stack(reports[epoch:])[:, 4].mean())
         return torch.stack(reports).mean(dim=0)
 
     def losses(
         self, rows: TensorDict, sequences: Sequences | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Losses of a minibatch.
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Losses of a minibatch, or of a piece of one.
 
         Args:
-            rows: Rows of the minibatch. Batch size [rows].
+            rows: Its rows. Batch size [rows].
             sequences: Recurrent states and resets of its sequences.
 
         Returns:
-            Weighted mean losses (policy, value, entropy, bounds), the mean divergence from the reference policies, and
-            the current means and log-stds of the rows without gradient.
+            Weighted mean losses (policy, value, entropy, bounds), the mean divergence from the reference policies, the
+            number of rows that this mean runs over, and the current means and log-stds of the rows without gradient.
         """
         cfg, inputs = self.cfg, rows["inputs"]
         with torch.autocast(**self._half):
-            out = self.model.evaluate(inputs["observations"], inputs.get("states", None), sequences)
+            out = self._evaluate(inputs["observations"], inputs.get("states", None), sequences)
         mean, log_std, values = (column.float() for column in out[:3])
         log_prob = losses.gaussian_log_prob(rows["actions"], mean, log_std)
         value_clip = cfg.ratio_clip if cfg.value_clip_mode == "max" else None
@@ -137,12 +161,12 @@ class Learner:
             parts = parts * rows["weights"]
         with torch.no_grad():
             kl = losses.gaussian_kl(mean, log_std, rows["mean"], rows["log_std"])
+            counted = torch.ones_like(kl)
             if cfg.kl_scope == "on_policy":
-                counted = rows["group"] < self.layout.num_blocks
-                kl = (kl * counted).sum() / counted.sum().clamp(min=1)
-            else:
-                kl = kl.mean()
-        return parts.mean(dim=1), kl, mean.detach(), log_std.detach()
+                counted = (rows["group"] < self.layout.num_blocks).to(kl.dtype)
+            count = counted.sum()
+            kl = (kl * counted).sum() / count.clamp(min=1.0)
+        return parts.mean(dim=1), kl, count, mean.detach(), log_std.detach()
 
     def adapt_learning_rate(self, kl: torch.Tensor) -> None:
         """Adapt the step size to a divergence (official schedule), on the device: the host never waits for it.
