@@ -1,4 +1,4 @@
-"""Train SAPG (or PPO) on a task.
+"""Train SAPG, or one of its baselines, on a task.
 
 Example::
 
@@ -29,12 +29,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
-    from sapg_isaaclab.training.job import ALGORITHMS, DEFAULT_ITERATIONS
+    from sapg_isaaclab.training.job import DEFAULT_ITERATIONS
     from sapg_isaaclab.training.metrics import LOGGERS
+    from sapg_isaaclab.training.task_config import ALGORITHMS
 
-    parser = cli.parser("Train SAPG, or PPO, on a task. Ctrl-C ends the iteration and leaves a checkpoint.")
+    parser = cli.parser("Train SAPG or a baseline on a task. Ctrl-C ends the iteration and leaves a checkpoint.")
     add = parser.add_argument
-    add("--algorithm", choices=ALGORITHMS, help="sapg (default), or ppo: one policy")
+    add("--algorithm", choices=ALGORITHMS, help="sapg (default), ppo, dexpbt or pql")
     add("--max_iterations", type=int, help=f"total number of iterations, also after a resume ({DEFAULT_ITERATIONS})")
     add("--resume", metavar="latest|best|PATH", help="go on with a run, in its own folder, exactly where it was")
     add("--init_from", metavar="latest|best|PATH", help="start a new run from the policy of a checkpoint")

@@ -63,7 +63,7 @@ TRAIN = [
     # what is typed, what the answer must name
     ([], ["--task is missing", "SAPG-Allegro-Reorient"]),
     (["--task", "SAPG-Alegro-Reorient"], ["unknown", "did you mean SAPG-Allegro-Reorient"]),
-    (["--task", "Isaac-Cartpole-Direct"], ["no configuration for SAPG", "SAPG-Allegro-Reorient"]),
+    (["--task", "CartPole-v1"], ["not a task of Isaac Lab", "SAPG-Allegro-Reorient"]),
     (["--task", "nopackage:SAPG-Allegro-Reorient"], ["package 'nopackage' cannot be imported"]),
     ([*TASK, "--num_env", "12"], ["unknown option --num_env", "--num_envs"]),
     ([*TASK, "--video"], ["unknown option --video", "scripts/play.py"]),
@@ -87,7 +87,11 @@ TRAIN = [
     ([*TASK, "env.seed=3"], ["use --seed"]),
     ([*TASK, "agent.rollouts=4", "agent.rollouts=8"], ["agent.rollouts is given more than once"]),
     ([*TASK, "--algorithm", "ppo", "agent.num_blocks=6"], ["--algorithm ppo", "agent.num_blocks=6"]),
-    ([*TASK, "--algorithm", "dqn"], ["--algorithm", "sapg", "ppo"]),
+    ([*TASK, "--algorithm", "dqn"], ["--algorithm", "sapg", "ppo", "dexpbt", "pql"]),
+    ([*TASK, "--algorithm", "pql", "agent.num_blocks=6"], ["no option agent.num_blocks"]),
+    ([*TASK, "--algorithm", "pql", "agent.critic=triple"], ["agent.critic=triple", "one of double, distributional"]),
+    ([*TASK, "--algorithm", "dexpbt", "--num_envs", "100"], ["100", "96", "102"]),
+    ([*TASK, "--algorithm", "dexpbt", "presets=symmetric"], ["presets=symmetric is unknown", "small"]),
     ([*TASK, "--headless", "--viz", "newton_gl"], ["--headless", "--viz newton_gl", "contradict"]),
     ([*TASK, "--max_iterations", "0"], ["--max_iterations 0", "at least 1"]),
     ([*TASK, "--seed", "-5"], ["--seed -5", "-1 for a random one"]),
@@ -105,6 +109,10 @@ TRAIN = [
     ([*LOG, "--resume", "latest", "env.sim.dt=0.1"], ["env.sim.dt=0.1 differs", "the task's default"]),
     ([*LOG, "--resume", "latest", "--num_envs", "24"], ["--num_envs 24", "12"]),
     ([*LOG, "--resume", "latest", "--algorithm", "ppo"], ["--algorithm ppo", "sapg"]),
+    (
+        [*TASK, *LOG, "--num_envs", "12", "--init_from", "latest", "--algorithm", "dexpbt"],
+        ["was trained by sapg", "--algorithm sapg"],
+    ),
     (
         [*TASK, *LOG, "--num_envs", "12", "--init_from", "latest", "agent.num_blocks=3"],
         ["6 policies", "num_blocks is 3"],

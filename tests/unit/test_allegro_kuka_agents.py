@@ -22,7 +22,7 @@ def test_registration_names_what_isaac_lab_looks_for(task):
     kwargs = gym.spec(f"SAPG-AllegroKuka-{task}").kwargs
     package = "sapg_isaaclab.tasks.allegro_kuka"
     assert kwargs["env_cfg_entry_point"] == f"{package}.env_cfg:AllegroKuka{task}EnvCfg"
-    assert kwargs["sapg_cfg_entry_point"] == f"{package}.agents.sapg:AllegroKuka{task}SapgCfg"
+    assert kwargs["sapg_cfg_entry_point"] == f"{package}.agents.allegrokuka:AllegroKuka{task}SapgCfg"
     assert kwargs["default_agent"] == "skrl"
 
 

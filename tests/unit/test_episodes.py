@@ -29,13 +29,13 @@ def test_means_run_over_the_newest_episodes_only():
     tracker = EpisodeTracker(BlockLayout(1, 1), rollouts=4, device="cpu", window=3)
     run(tracker, [[1.0], [2.0], [3.0], [4.0]], [[True]] * 4)
     assert tracker.mean(0)["return"] == pytest.approx((2 + 3 + 4) / 3)
-    assert tracker.metrics() == {"Leader/return": 3.0, "Leader/length": 1.0, "Leader/episodes": 4.0}
+    assert tracker.metrics(0) == {"Leader/return": 3.0, "Leader/length": 1.0, "Leader/episodes": 4.0}
 
 
 def test_successes_are_those_of_the_episodes_that_ended():
     tracker = EpisodeTracker(BlockLayout(4, 2), rollouts=1, device="cpu")
     run(tracker, [[0.0] * 4], [[True, False, True, True]], torch.tensor([5.0, 99.0, 1.0, 2.0]))
-    metrics = tracker.metrics()
+    metrics = tracker.metrics(0)
     assert metrics["Leader/successes"] == metrics["Block_0/successes"] == 5.0
     assert metrics["Block_1/successes"] == 1.5
 
@@ -55,5 +55,5 @@ def test_state_goes_on_in_another_tracker():
     second.load_state_dict(first.state_dict())
     for tracker in (first, second):
         run(tracker, [[10.0, 20.0]], [[True, True]])
-    assert first.metrics() == second.metrics()
+    assert first.metrics(0) == second.metrics(0)
     assert second.mean(0)["return"] == 11.0 and second.mean(1)["return"] == 11.0

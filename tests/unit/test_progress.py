@@ -17,19 +17,19 @@ def test_duration_is_readable(seconds, text):
 
 def test_a_log_gets_few_plain_lines():
     console = Console(file=io.StringIO(), width=40)
-    with Progress(0, 1000, 2, console) as progress:
+    with Progress(0, 1000, ["leader", "follower 1"], console) as progress:
         for iteration in range(1, 1001):
             progress.update(iteration, iteration * 96, METRICS | {"Block_1/return": 3.0})
     lines = console.file.getvalue().splitlines()
     assert len(lines) == 2 and "\x1b" not in console.file.getvalue()
     assert lines[0].startswith("iteration 1/1000 | 96 env-steps | 1,234/s | ETA ")
-    assert "leader: return 12.5 successes 1.5 | blocks: return - 3 | lr - kl 0.0123" in lines[0]
+    assert "leader: return 12.5 successes 1.5 | blocks: return - 3 | kl 0.0123" in lines[0]
     assert lines[1].startswith("iteration 1000/1000 | 96,000 env-steps")
 
 
 def test_a_terminal_gets_a_table_of_the_policies():
     console = Console(file=io.StringIO(), width=120, force_terminal=True)
-    with Progress(0, 10, 2, console) as progress:
+    with Progress(0, 10, ["leader", "follower 1"], console) as progress:
         progress.update(1, 96, METRICS | {"Block_0/return": 12.5, "Block_1/return": 3.0})
     text = console.file.getvalue()
     assert "leader" in text and "follower 1" in text and "12.5" in text

@@ -23,7 +23,6 @@ def register_tasks() -> None:
             env="AllegroKukaEnv",
             robot="AllegroKuka",
             task=task,
-            agents="sapg",
         )
 
 
@@ -34,19 +33,22 @@ def _register(
     env: str,
     robot: str,
     task: str,
-    agents: str | None = None,
     skrl: str = "skrl_ppo_cfg.yaml",
 ) -> None:
     if task_id in gym.registry:
         return
     package = f"{__name__}.{family}"
+    agents = f"{package}.agents.{robot.lower()}"
     gym.register(
         id=task_id,
         entry_point=f"{package}.env:{env}",
         disable_env_checker=True,
         kwargs={
             "env_cfg_entry_point": f"{package}.env_cfg:{robot}{task}EnvCfg",
-            "sapg_cfg_entry_point": f"{package}.agents.{agents or robot.lower()}:{robot}{task}SapgCfg",
+            **{
+                f"{name.lower()}_cfg_entry_point": f"{agents}:{robot}{task}{name}Cfg"
+                for name in ("Sapg", "DexPbt", "Pql")
+            },
             "skrl_cfg_entry_point": f"{package}:agents/{skrl}",
             "default_agent": "skrl",
         },

@@ -91,14 +91,17 @@ class EpisodeTracker:
             del means["successes"]
         return means
 
-    def metrics(self) -> dict[str, float]:
+    def metrics(self, leader: int) -> dict[str, float]:
         """Means of all blocks under log tags.
+
+        Args:
+            leader: Block that stands for the run.
 
         Returns:
             ``Leader/return``, ``Block_2/length`` and so on, and the number of finished episodes ``Leader/episodes``.
         """
-        metrics = {f"Leader/{name}": value for name, value in self.mean(self.layout.leader).items()}
-        metrics["Leader/episodes"] = float(self.finished[self.layout.leader])
+        metrics = {f"Leader/{name}": value for name, value in self.mean(leader).items()}
+        metrics["Leader/episodes"] = float(self.finished[leader])
         if self.layout.num_blocks > 1:
             for block in range(self.layout.num_blocks):
                 metrics.update({f"Block_{block}/{name}": value for name, value in self.mean(block).items()})

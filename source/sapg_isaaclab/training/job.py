@@ -8,13 +8,11 @@ from typing import Any
 
 import yaml
 
+from sapg_isaaclab.agents.dexpbt.cfg import DexPbtCfg
 from sapg_isaaclab.training import checkpoint, task_config
 from sapg_isaaclab.training.errors import InputError, one_line
 from sapg_isaaclab.training.run_folder import RunFolder, check_writable, experiment_name
 from sapg_isaaclab.training.trainer import TrainerCfg
-
-ALGORITHMS = ("sapg", "ppo")
-"""Values of ``--algorithm``; ``ppo`` is SAPG with one block."""
 
 DEFAULT_ITERATIONS = 10_000
 
@@ -94,22 +92,28 @@ def plan(args: argparse.Namespace, tokens: list[str]) -> Job:
 
 def _new(args: argparse.Namespace, tokens: list[str]) -> Job:
     task = task_config.check_task(args.task)
-    env_cfg, agent_cfg = task_config.resolve_configs(task, tokens)
     algorithm = args.algorithm or "sapg"
+    env_cfg, agent_cfg = task_config.resolve_configs(task, tokens, algorithm)
     if algorithm == "ppo":
         agent_cfg.num_blocks = 1
     agent_cfg.seed = task_config.check_seed(args.seed if args.seed is not None else agent_cfg.seed)
     env_cfg.seed = agent_cfg.seed
     chosen = args.num_envs is not None or any(token.startswith("env.scene.num_envs=") for token in tokens)
-    _complete(env_cfg, agent_cfg, args.num_envs, args.device)
-    if not chosen and agent_cfg.num_blocks > 0:
+    _complete(env_cfg, agent_cfg, args.num_envs, args.device, tokens)
+    blocks = getattr(agent_cfg, "num_blocks", 1)
+    if not chosen and blocks > 0:
         # the task's own number need not suit every number of blocks; what the user asks for is never changed
-        env_cfg.scene.num_envs -= env_cfg.scene.num_envs % agent_cfg.num_blocks
+        env_cfg.scene.num_envs -= env_cfg.scene.num_envs % blocks
     check_agent(agent_cfg, env_cfg.scene.num_envs)
     init = None
     if args.init_from:
         path = checkpoint.resolve(args.init_from, args.log_root, experiment_name(task, agent_cfg))
-        init = checkpoint.load(path, num_blocks=agent_cfg.num_blocks)
+        init = checkpoint.load(path, num_blocks=blocks)
+        kind = task_config.ALGORITHMS[init["algorithm"]]
+        if kind != task_config.ALGORITHMS[algorithm]:
+            raise InputError(
+                f"--init_from {path} was trained by {init['algorithm']}; add --algorithm {init['algorithm']}"
+            )
     check_writable(args.log_root, experiment_name(task, agent_cfg))
     trainer_cfg = _trainer_cfg(args, {})
     return Job(
@@ -149,7 +153,7 @@ def _resumed(args: argparse.Namespace, tokens: list[str]) -> Job:
         raise InputError(f"checkpoint {path} lies in no run folder, so no run can go on; use --init_from {path}")
     task_config.check_resume(args, tokens, saved)
     task, env_cfg, agent_cfg = saved_configs(saved)
-    _complete(env_cfg, agent_cfg, saved["num_envs"], args.device)
+    _complete(env_cfg, agent_cfg, saved["num_envs"], args.device, saved["overrides"])
     check_agent(agent_cfg, saved["num_envs"])
     check_writable(run.path.parent, run.path.name)
     trainer_cfg = _trainer_cfg(args, saved["trainer"])
@@ -185,7 +189,7 @@ def saved_configs(saved: dict[str, Any], tokens: list[str] | None = None) -> tup
     task = task_config.check_task(saved["task"])
     replaced = {token.split("=", 1)[0] for token in tokens}
     kept = [token for token in saved["overrides"] if token.split("=", 1)[0] not in replaced]
-    env_cfg, agent_cfg = task_config.resolve_configs(task, kept + tokens)
+    env_cfg, agent_cfg = task_config.resolve_configs(task, kept + tokens, saved["algorithm"])
     fields = {field.name for field in dataclasses.fields(agent_cfg)}
     unknown = sorted(set(saved["agent_cfg"]) - fields)
     if unknown:
@@ -215,13 +219,18 @@ def check_agent(agent_cfg: Any, num_envs: int) -> None:
         raise InputError(one_line(error)) from error
 
 
-def _complete(env_cfg: Any, agent_cfg: Any, num_envs: int | None, device: str | None) -> None:
+def _complete(env_cfg: Any, agent_cfg: Any, num_envs: int | None, device: str | None, tokens: list[str]) -> None:
     env_cfg.scene.num_envs = num_envs if num_envs is not None else env_cfg.scene.num_envs
     env_cfg.sim.device = device if device is not None else env_cfg.sim.device
     if env_cfg.scene.num_envs < 1:
         raise InputError(f"--num_envs {env_cfg.scene.num_envs} is not allowed; it must be at least 1")
     if hasattr(env_cfg, "num_blocks"):
-        env_cfg.num_blocks = agent_cfg.num_blocks
+        env_cfg.num_blocks = getattr(agent_cfg, "num_blocks", 1)
+    given = {token.split("=", 1)[0] for token in tokens}
+    if agent_cfg.timeout_bootstrap == "final_obs" and "env.compute_final_obs" not in given:
+        env_cfg.compute_final_obs = True
+    if isinstance(agent_cfg, DexPbtCfg) and hasattr(env_cfg, "curriculum") and "env.curriculum.gate" not in given:
+        env_cfg.curriculum.gate = "block"  # each learner has a curriculum of its own
     # skrl's agents would open writers of their own beside ours
     agent_cfg.experiment.write_interval = agent_cfg.experiment.checkpoint_interval = 0
     agent_cfg.experiment.wandb = False

@@ -23,17 +23,17 @@ class Progress:
     Used as a context manager, so that the terminal is put in order whatever happens.
     """
 
-    def __init__(self, start: int, total: int, num_blocks: int, console: Console | None = None) -> None:
+    def __init__(self, start: int, total: int, policies: list[str], console: Console | None = None) -> None:
         """Prepare the display.
 
         Args:
             start: Iterations finished before this start of the run.
             total: Number of iterations of the whole run.
-            num_blocks: Number of policies M.
+            policies: Name of the policy of each block.
             console: Where to write. Standard output by default.
         """
         self.console = console or Console(file=sys.stdout)
-        self._start, self._total, self._num_blocks = start, total, num_blocks
+        self._start, self._total, self._policies = start, total, policies
         self._began = time.monotonic()
         self._last_line = -LINE_INTERVAL_S
         self._live: Live | None = None
@@ -84,42 +84,37 @@ class Progress:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def _line(self, iteration: int, env_steps: int, eta_s: float, metrics: dict[str, float]) -> str:
+        several = len(self._policies) > 1
         parts = [
             f"iteration {iteration}/{self._total}",
             f"{env_steps:,} env-steps",
             f"{metrics.get('Perf/env_steps_per_s', 0.0):,.0f}/s",
             f"ETA {duration(eta_s)}",
-            f"leader: return {_number(metrics.get('Leader/return'))}"
+            f"{'leader' if several else 'policy'}: return {_number(metrics.get('Leader/return'))}"
             f" successes {_number(metrics.get('Leader/successes'))}",
         ]
-        if self._num_blocks > 1:
-            returns = " ".join(_number(metrics.get(f"Block_{block}/return")) for block in range(self._num_blocks))
-            parts.append(f"blocks: return {returns}")
-        parts.append(
-            f"lr {_number(metrics.get('Policy/learning_rate'), '.1e')} kl {_number(metrics.get('Policy/kl'), '.4f')}"
-        )
-        return " | ".join(parts)
+        if several:
+            returns = (_number(metrics.get(f"Block_{block}/return")) for block in range(len(self._policies)))
+            parts.append(f"blocks: return {' '.join(returns)}")
+        return " | ".join([*parts, *_learning(metrics)])
 
     def _table(self, iteration: int, env_steps: int, eta_s: float, metrics: dict[str, float]) -> Group:
         head = Text(
             f"iteration {iteration}/{self._total}   {env_steps:,} env-steps   "
             f"{metrics.get('Perf/env_steps_per_s', 0.0):,.0f}/s   ETA {duration(eta_s)}"
         )
-        foot = Text(
-            f"learning rate {_number(metrics.get('Policy/learning_rate'), '.1e')}   "
-            f"kl {_number(metrics.get('Policy/kl'), '.4f')}"
-        )
+        foot = Text("   ".join(_learning(metrics)))
         bar = Table.grid()  # a bar by itself ends without a line break
         bar.add_row(ProgressBar(total=self._total, completed=iteration, width=60))
         table = Table(box=None, pad_edge=False, padding=(0, 2))
         table.add_column("policy")
         for column in ("return", "successes", "length", "entropy", "std"):
             table.add_column(column, justify="right")
-        for block in range(self._num_blocks):
-            own = f"Block_{block}" if self._num_blocks > 1 else "Leader"
+        for block, policy in enumerate(self._policies):
+            own = f"Block_{block}" if len(self._policies) > 1 else "Leader"
             row = [_number(metrics.get(f"{own}/{name}")) for name in ("return", "successes", "length")]
             row += [_number(metrics.get(f"Block_{block}/{name}")) for name in ("entropy", "std")]
-            table.add_row("leader" if block == 0 else f"follower {block}", *row)
+            table.add_row(policy, *row)
         return Group(head, bar, table, foot)
 
 
@@ -140,6 +135,12 @@ def duration(seconds: float) -> str:
     if total < 86400:
         return f"{total // 3600}h{total % 3600 // 60:02d}m"
     return f"{total // 86400}d{total % 86400 // 3600:02d}h"
+
+
+def _learning(metrics: dict[str, float]) -> list[str]:
+    """What an update says of itself, as far as its algorithm has it."""
+    shown = {"lr": ("Policy/learning_rate", ".1e"), "kl": ("Policy/kl", ".4f"), "critic loss": ("Loss/critic", ".3g")}
+    return [f"{name} {metrics[tag]:{form}}" for name, (tag, form) in shown.items() if tag in metrics]
 
 
 def _number(value: Any, form: str = ".3g") -> str:

@@ -41,7 +41,7 @@ class Replay:
     """The checkpoint's file."""
 
     block: int
-    """Whose policy; 0 is the leader."""
+    """Whose policy."""
 
     deterministic: bool
     """Mean actions instead of samples."""
@@ -52,7 +52,7 @@ class Replay:
     @property
     def policy_name(self) -> str:
         """What is run, in words."""
-        name = "leader" if self.block == 0 else f"follower (block {self.block})"
+        name = self.agent_cfg.policy_names()[self.block]
         return f"{'untrained ' if self.saved is None else ''}{name}, {self.mode} actions"
 
     @property
@@ -91,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """
     add = parser.add_argument
     add("--checkpoint", default="latest", metavar="latest|best|PATH|none", help="policy (latest); none is untrained")
-    add("--block", type=int, default=0, help="whose policy; 0, the default, is the leader")
+    add("--block", type=int, help="whose policy (the leader's; DexPBT: that of the best learner)")
     # Isaac Lab's launcher has a --deterministic of another meaning
     add("--actions", choices=ACTIONS, help="mean actions (default for hands) or samples, as in training")
 
@@ -116,7 +116,7 @@ def plan(args: argparse.Namespace, tokens: list[str], num_envs: int) -> Replay:
     if args.checkpoint == "none":
         task = task_config.check_task(task)
         env_cfg, agent_cfg = task_config.resolve_configs(task, tokens)
-        check_agent(agent_cfg, agent_cfg.num_blocks)
+        check_agent(agent_cfg, getattr(agent_cfg, "num_blocks", 1))
     else:
         _refuse_agent_options(tokens)
         experiment = None
@@ -127,9 +127,11 @@ def plan(args: argparse.Namespace, tokens: list[str], num_envs: int) -> Replay:
         if task is not None and task != saved["task"]:
             raise InputError(f"--task {task}, but checkpoint {path} is of {saved['task']}; drop --task")
         task, env_cfg, agent_cfg = saved_configs(saved, tokens)
-    if not 0 <= args.block < agent_cfg.num_blocks:
-        most = agent_cfg.num_blocks - 1
-        raise InputError(f"--block {args.block} does not exist; this policy has blocks 0 (the leader) to {most}")
+    leader = saved["blocks"]["leader"] if saved else 0
+    block, names = leader if args.block is None else args.block, agent_cfg.policy_names()
+    if not 0 <= block < len(names):
+        known = ", ".join(f"{index} ({name})" for index, name in enumerate(names))
+        raise InputError(f"--block {block} does not exist; use one of {known}")
     chosen = any(token.startswith("env.scene.num_envs=") for token in tokens)
     env_cfg.scene.num_envs = args.num_envs or (env_cfg.scene.num_envs if chosen else num_envs)
     if args.num_envs is not None and args.num_envs < 1:
@@ -145,7 +147,7 @@ def plan(args: argparse.Namespace, tokens: list[str], num_envs: int) -> Replay:
         agent_cfg=agent_cfg,
         saved=saved,
         path=path,
-        block=args.block,
+        block=block,
         deterministic=(args.actions or default) == ACTIONS[0],
         seed=task_config.check_seed(args.seed if args.seed is not None else agent_cfg.seed),
     )

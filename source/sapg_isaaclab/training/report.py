@@ -31,6 +31,7 @@ def evaluation(job: Replay, episodes: Episodes, num_envs: int) -> dict[str, Any]
         "env_steps": job.saved["env_steps"] if job.saved else 0,
         "algorithm": job.saved["algorithm"] if job.saved else None,
         "block": job.block,
+        "policy": job.agent_cfg.policy_names()[job.block],
         "actions": job.mode,
         "num_envs": num_envs,
         "num_episodes": len(episodes.returns),
@@ -54,10 +55,9 @@ def text(result: dict[str, Any]) -> str:
         Text for the terminal.
     """
     source = result["checkpoint"] or "untrained policy"
-    whose = "leader" if result["block"] == 0 else f"block {result['block']}"
     lines = [
         f"{result['task']}: {source} (iteration {result['iteration']}, {result['env_steps']:,} env-steps)",
-        f"{whose}, {result['actions']} actions, {result['num_episodes']} episodes, seed {result['seed']}",
+        f"{result['policy']}, {result['actions']} actions, {result['num_episodes']} episodes, seed {result['seed']}",
     ]
     for name in ("return", "successes", "length"):
         if name in result:

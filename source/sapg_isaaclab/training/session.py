@@ -80,15 +80,12 @@ def summary(env: Any, agent: Any, rows: dict[str, Any]) -> str:
     Returns:
         A block of text.
     """
-    layout, cfg = agent.layout, agent.cfg
-    batch = cfg.rollouts * env.num_envs
     parameters = {id(p): p.numel() for model in agent.models.values() if model is not None for p in model.parameters()}
     device = str(env.device)
     name = torch.cuda.get_device_name(env.device) if device.startswith("cuda") else "CPU"
     sizes = {
         "device": f"{device} ({name})",
-        "environments": f"{env.num_envs} = {layout.num_blocks} blocks x {layout.block_size}",
-        "batch": f"{batch} rows = {cfg.rollouts} steps x {env.num_envs}, minibatch {batch // cfg.mini_batches}",
+        **agent.sizes(),
         "parameters": f"{sum(parameters.values()):,}",
     }
     return "\n".join(f"  {key:<14}{value}" for key, value in {**rows, **sizes}.items())

@@ -17,7 +17,9 @@ import gymnasium as gym
 from sapg_isaaclab.training.errors import InputError, one_line
 from sapg_isaaclab.training.overrides import apply_override, get_option
 
-AGENT_ENTRY_POINT = "sapg_cfg_entry_point"
+ALGORITHMS = {"sapg": "sapg", "ppo": "sapg", "dexpbt": "dexpbt", "pql": "pql"}
+"""Values of ``--algorithm``, and whose configuration each uses; ``ppo`` is SAPG with one block."""
+
 SELECTORS = ("physics", "renderer", "presets")
 
 
@@ -31,7 +33,7 @@ def check_task(task: str | None) -> str:
         The task id.
 
     Raises:
-        InputError: If it is missing, unknown, or has no configuration for SAPG.
+        InputError: If it is missing, unknown, or not a task of Isaac Lab.
     """
     ours = ", ".join(sapg_tasks())
     if not task:
@@ -49,13 +51,28 @@ def check_task(task: str | None) -> str:
         near = [lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=2, cutoff=0.5)]
         hint = f"did you mean {' or '.join(near)}?" if near else f"use one of {ours}"
         raise InputError(f"--task {task} is unknown; {hint}")
-    if AGENT_ENTRY_POINT not in gym.spec(name).kwargs:
-        raise InputError(f"--task {task} has no configuration for SAPG ({AGENT_ENTRY_POINT}); use one of {ours}")
+    if "env_cfg_entry_point" not in gym.spec(name).kwargs:
+        raise InputError(f"--task {task} is not a task of Isaac Lab (no env_cfg_entry_point); use one of {ours}")
     return name
 
 
+def agent_entry_point(task: str, algorithm: str) -> str:
+    """Under which name a task's registration keeps its options for an algorithm.
+
+    Args:
+        task: Task id.
+        algorithm: One of :data:`ALGORITHMS`.
+
+    Returns:
+        Such as ``sapg_cfg_entry_point``. A task that brings none is given the general options.
+    """
+    kind = ALGORITHMS[algorithm]
+    gym.spec(task).kwargs.setdefault(f"{kind}_cfg_entry_point", f"sapg_isaaclab.tasks.general_agents:{kind}")
+    return f"{kind}_cfg_entry_point"
+
+
 def sapg_tasks(keyword: str = "") -> list[str]:
-    """Registered tasks that SAPG can train on.
+    """Registered tasks that bring options for SAPG.
 
     Args:
         keyword: Only those whose id contains it, in upper or lower case.
@@ -63,7 +80,7 @@ def sapg_tasks(keyword: str = "") -> list[str]:
     Returns:
         Task ids in alphabetical order.
     """
-    names = sorted(name for name, spec in gym.registry.items() if AGENT_ENTRY_POINT in spec.kwargs)
+    names = sorted(name for name, spec in gym.registry.items() if "sapg_cfg_entry_point" in spec.kwargs)
     return [name for name in names if keyword.lower() in name.lower()]
 
 
@@ -79,7 +96,7 @@ def describe_task(task: str) -> tuple[str, str, str, str, str]:
     from isaaclab_tasks.utils.preset_target import PresetTarget
 
     env_cfg, _ = resolve_configs(task, [])
-    declared = declared_presets(task)
+    declared = declared_presets(task, "sapg")
     named = [(name, value) for group in declared.values() for name, value in group.items() if name != "default"]
     physics = {name for name, value in named if PresetTarget.PHYSICS.matches(value)}
     others = {name for name, value in named} - physics
@@ -87,11 +104,12 @@ def describe_task(task: str) -> tuple[str, str, str, str, str]:
     return task, str(env_cfg.scene.num_envs), str(steps), ", ".join(sorted(physics)), ", ".join(sorted(others))
 
 
-def declared_presets(task: str) -> dict[str, dict[str, Any]]:
+def declared_presets(task: str, algorithm: str) -> dict[str, dict[str, Any]]:
     """Every preset group of a task.
 
     Args:
         task: Task id.
+        algorithm: One of :data:`ALGORITHMS`.
 
     Returns:
         Choices by name, by path of the group (``env.sim.physics``, ``agent``).
@@ -101,17 +119,18 @@ def declared_presets(task: str) -> dict[str, dict[str, Any]]:
 
     return {
         path: fields
-        for section, key in (("env", "env_cfg_entry_point"), ("agent", AGENT_ENTRY_POINT))
+        for section, key in (("env", "env_cfg_entry_point"), ("agent", agent_entry_point(task, algorithm)))
         for path, fields in collect_presets(load_cfg_from_registry(task, key), section).items()
     }
 
 
-def resolve_configs(task: str, tokens: list[str]) -> tuple[Any, Any]:
+def resolve_configs(task: str, tokens: list[str], algorithm: str = "sapg") -> tuple[Any, Any]:
     """Configurations of a task with presets and overrides applied.
 
     Args:
         task: Task id.
         tokens: ``physics=NAME``, ``presets=A,B``, ``env.X=VALUE``, ``agent.X=VALUE``.
+        algorithm: One of :data:`ALGORITHMS`.
 
     Returns:
         Configurations of environment and agent.
@@ -125,12 +144,12 @@ def resolve_configs(task: str, tokens: list[str]) -> tuple[Any, Any]:
     for name in repeated:
         if repeated.count(name) > 1:
             raise InputError(f"{name} is given more than once; keep one")
-    declared = declared_presets(task)
+    declared = declared_presets(task, algorithm)
     _check_selectors(task, [token for token in tokens if token.split("=", 1)[0] in SELECTORS], declared)
     # a path that names a preset group, such as env.sim.physics=newton_mjwarp, is a choice and not a value
     choices = [token for token in tokens if _is_choice(token, declared)]
     try:
-        env_cfg, agent_cfg = resolve_task_config(task, AGENT_ENTRY_POINT, overrides=choices)
+        env_cfg, agent_cfg = resolve_task_config(task, agent_entry_point(task, algorithm), overrides=choices)
     except ValueError as error:
         raise InputError(one_line(error)) from error
     # presets hand out objects that belong to a class: changing them would change the next run in this process

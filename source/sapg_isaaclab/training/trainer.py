@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import time
 from typing import Any
@@ -13,7 +14,7 @@ from sapg_isaaclab.training import checkpoint, metrics
 from sapg_isaaclab.training.episodes import EpisodeTracker
 from sapg_isaaclab.training.errors import TrainingError
 from sapg_isaaclab.training.progress import Progress
-from sapg_isaaclab.training.run_folder import RunFolder, package_versions
+from sapg_isaaclab.training.run_folder import RunFolder, package_versions, write_atomically
 from sapg_isaaclab.training.signals import StopFlag
 
 
@@ -66,6 +67,7 @@ class Trainer:
         self._observations: torch.Tensor | None = None
         self._not_finite = torch.zeros(3, dtype=torch.bool, device=env.device)
         self._env_log: dict[tuple[str, ...], list[Any]] = {}
+        self._written_decisions = 0
         # what a task with a curriculum counts as a success now; others have none and stay at 0
         self._tolerance = 0.0
 
@@ -123,7 +125,7 @@ class Trainer:
         self.wandb_id = writer.wandb_id
         # a run that is stopped at once leaves a checkpoint too
         last_saved, last_saved_s = self.iteration or None, time.monotonic()
-        progress = Progress(self.iteration, self.cfg.max_iterations, self.agent.layout.num_blocks)
+        progress = Progress(self.iteration, self.cfg.max_iterations, self.agent.cfg.policy_names())
         try:
             with StopFlag() as stop, progress:
                 while self.iteration < self.cfg.max_iterations and not stop.requested:
@@ -156,7 +158,8 @@ class Trainer:
         self.iteration += 1
         self.env_steps += self.rollouts * self.env.num_envs
         self.episodes.finish_iteration()
-        row = self._env_metrics() | self.episodes.metrics() | self.agent.metrics
+        row = self._env_metrics() | self.episodes.metrics(self.agent.leader) | self.agent.metrics
+        self._write_decisions()
         self._tolerance = row.get("Metrics/success_tolerance", 0.0)
         self._check_agent(self.agent.metrics)
         duration = time.monotonic() - began
@@ -165,6 +168,14 @@ class Trainer:
         row["Perf/collect_s"], row["Perf/update_s"] = collected - began, began + duration - collected
         row["Perf/wall_time_s"] = self.wall_time_s
         return states, row
+
+    def _write_decisions(self) -> None:
+        # the whole log every time: one that was only added to would keep what a resume from earlier takes back
+        decisions = getattr(self.agent, "decisions", [])
+        if len(decisions) != self._written_decisions:
+            lines = (json.dumps(decision, sort_keys=True) for decision in decisions)
+            write_atomically(self.run.path / "decisions.jsonl", "".join(f"{line}\n" for line in lines))
+            self._written_decisions = len(decisions)
 
     def _step(self, states: torch.Tensor | None, index: int, timestep: int, timesteps: int) -> torch.Tensor | None:
         observations = self._observations
@@ -254,7 +265,7 @@ class Trainer:
             raise TrainingError(f"cannot write in {self.run.path}: {error}; checkpoint {path} is intact") from error
 
     def _is_best(self) -> bool:
-        leader = self.agent.layout.leader
+        leader = self.agent.leader
         # until about every environment has finished an episode, the mean favours short episodes
         if self.episodes.finished[leader] < self.agent.layout.block_size:
             return False
@@ -285,7 +296,7 @@ class Trainer:
             "wall_time_s": self.wall_time_s,
             "blocks": {
                 "num_blocks": layout.num_blocks,
-                "leader": layout.leader,
+                "leader": self.agent.leader,
                 "block_size": layout.block_size,
                 "ids": list(range(layout.num_blocks)),
             },

@@ -77,7 +77,8 @@ def minibatch_bounds(rows: int, on_policy_rows: int, cfg: SapgCfg, unit: int = 1
     """Where the minibatches begin and end, counted in units of rows that must not be cut apart (sequences).
 
     The on-policy rows alone fill ``mini_batches`` of them. ``last``: as many minibatches of that size as fit, the last
-    one takes the remainder (official code). ``even``: the same number of minibatches, sizes differing by one at most, the first as large as any.
+    one takes the remainder (official code). ``even``: the same number of minibatches, sizes differing by one at most;
+    the first is as large as any.
 
     Args:
         rows: Number R of all rows.

@@ -1,8 +1,8 @@
-"""SAPG on the AllegroKuka tasks: the hyper-parameters of the paper's Table 2, as the official code runs them."""
+"""Agents on the AllegroKuka tasks: the hyper-parameters of the paper's Table 2, as the official code runs them."""
 
 from typing import Any
 
-from sapg_isaaclab.tasks.agent_presets import sapg_presets
+from sapg_isaaclab.tasks.agent_presets import dexpbt_presets, pql_presets, sapg_presets
 
 _OPTIONS = {
     "rnn_units": 768,
@@ -42,3 +42,20 @@ AllegroKukaRegraspSapgCfg = _presets("regrasp")
 AllegroKukaThrowSapgCfg = _presets("throw")
 # the best of {0, 0.003, 0.005} on this task
 AllegroKukaReorientSapgCfg = _presets("reorient", paper={"std_mode": "per_block"}, entropy_loss_scale=0.005)
+
+
+def _baselines(task: str):
+    """DexPBT with the same networks, and PQL, which has no recurrence and sees the whole state anyway."""
+    population = dexpbt_presets(
+        f"allegro_kuka_{task}",
+        _OPTIONS,
+        mlp={"rnn_units": 0},
+        small=_SMALL,
+        small_recurrent={**_SMALL, "rnn_units": 128},
+    )
+    return population, pql_presets(f"allegro_kuka_{task}", {"rewards_scale": 1.0})
+
+
+AllegroKukaRegraspDexPbtCfg, AllegroKukaRegraspPqlCfg = _baselines("regrasp")
+AllegroKukaThrowDexPbtCfg, AllegroKukaThrowPqlCfg = _baselines("throw")
+AllegroKukaReorientDexPbtCfg, AllegroKukaReorientPqlCfg = _baselines("reorient")

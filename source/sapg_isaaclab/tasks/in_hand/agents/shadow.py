@@ -1,21 +1,31 @@
-"""SAPG on the Shadow hand: the hyper-parameters of the paper's Table 3, as the official code runs them."""
+"""Agents on the Shadow hand: the hyper-parameters of the paper's Table 3, as the official code runs them."""
 
-from sapg_isaaclab.tasks.agent_presets import sapg_presets
+from sapg_isaaclab.tasks.agent_presets import dexpbt_presets, pql_presets, sapg_presets
+
+_EXPERIMENT = "shadow_reorient"
+
+_PPO = {
+    "hidden_sizes": (512, 512, 256, 128),
+    "rollouts": 8,
+    "learning_epochs": 5,
+    "mini_batches": 2,  # 4 N rows each
+    "learning_rate": 5e-4,
+    "ratio_clip": 0.2,
+    "timeout_bootstrap": "current_value",
+}
+
+# a network that a CPU trains in less time than the simulation takes
+_SMALL = {"hidden_sizes": (256, 128, 64)}
 
 ShadowReorientSapgCfg = sapg_presets(
-    "shadow_reorient",
+    _EXPERIMENT,
     {
-        "hidden_sizes": (512, 512, 256, 128),
-        "rollouts": 8,
-        "learning_epochs": 5,
-        "mini_batches": 2,  # 4 N rows each
+        **_PPO,
         "sequence_length": 4,
-        "learning_rate": 5e-4,
-        "ratio_clip": 0.2,
-        "timeout_bootstrap": "current_value",
         "entropy_loss_scale": 0.005,  # the best of {0, 0.003, 0.005} on this task
     },
     paper={"ratio_clip": 0.1},
-    # a network that a CPU trains in less time than the simulation takes
-    small={"hidden_sizes": (256, 128, 64)},
+    small=_SMALL,
 )
+ShadowReorientDexPbtCfg = dexpbt_presets(_EXPERIMENT, _PPO, small=_SMALL)
+ShadowReorientPqlCfg = pql_presets(_EXPERIMENT, {"rewards_scale": 0.01})
