@@ -1,11 +1,9 @@
 """A population of learners on the toy task."""
 
-import types
-
 import torch
 
 from sapg_isaaclab.agents.build import build_agent
-from sapg_isaaclab.agents.dexpbt import DexPBT, DexPbtCfg
+from sapg_isaaclab.agents.dexpbt import DexPbtCfg
 from sapg_isaaclab.tasks.curriculum import ToleranceCurriculum
 from toy_env import ToyEnv
 
@@ -42,27 +40,12 @@ class RankedByReward(ToyEnv):
     """The same task without anything that a population reaches into."""
 
 
-def build_population(env, cfg: DexPbtCfg, with_memory: bool = True) -> DexPBT:
-    layout = cfg.check(env.num_envs if with_memory else cfg.num_blocks)
-    spaces = {name: getattr(env, name) for name in ("observation_space", "state_space", "action_space", "device")}
-    block = types.SimpleNamespace(num_envs=layout.block_size, **spaces)
-    learners = [build_agent(block, cfg.learner_cfg(), with_memory=with_memory) for _ in range(cfg.num_blocks)]
-    ranked = "true_objective" in getattr(env.unwrapped, "extras", {})
-    return DexPBT(
-        learners=learners,
-        cfg=cfg,
-        reward_weights=env.unwrapped.reward_weights if ranked else None,
-        curriculum=getattr(env.unwrapped, "curriculum", None),
-        **spaces,
-    )
-
-
 def make_population(env_class=PopulationEnv, num_envs=12, seed=0, **options):
     torch.manual_seed(seed)
     env = env_class(num_envs, seed=seed, episode_length=4)
     cfg = DexPbtCfg(**{**SMALL, **options})
     cfg.experiment.write_interval = cfg.experiment.checkpoint_interval = 0
-    agent = build_population(env, cfg)
+    agent = build_agent(env, cfg)
     agent.init()
     agent.enable_training_mode(True)
     return agent, env

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from sapg_isaaclab.agents.pql import PqlCfg, build_pql
+from sapg_isaaclab.agents.build import build_agent
+from sapg_isaaclab.agents.pql import PqlCfg
 from toy_env import ToyEnv
 
 OPTIONS = {
@@ -30,7 +31,7 @@ def test_policy_gets_closer_to_the_goal(name):
     env = ToyEnv(192)
     cfg = PqlCfg(hidden_sizes=(64, 64), batch_size=512, replay_size=50_000, rewards_scale=0.1, **OPTIONS[name])
     cfg.experiment.write_interval = cfg.experiment.checkpoint_interval = 0
-    agent = build_pql(env, cfg)
+    agent = build_agent(env, cfg)
     agent.init()
     untrained = mean_distance(agent, ToyEnv(192, seed=1))
     agent.enable_training_mode(True)

@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.dexpbt.objective import Objectives
 from sapg_isaaclab.agents.sapg.blocks import BlockLayout
 from sapg_isaaclab.training import checkpoint
@@ -220,18 +221,18 @@ def test_a_learner_that_mutates_keeps_weights_and_curriculum():
 def test_comparisons_come_with_every_interval_and_are_told_apart():
     # 16 steps of a learner an iteration, so every 32 is every second one; changes count after 96
     agent, env = make_population(initial_delay=96, mutation_rate=0.0)
-    assert [decision["action"] for decision in agent.take_decisions()] == ["initial"] * 3
+    assert [decision["action"] for decision in agent.decisions] == ["initial"] * 3
     env.objective = torch.tensor([1.0, 5.0, 9.0]).repeat_interleave(4)
     seen, observations = [], env.reset()[0]
     for iteration in range(1, 8):
         observations = run(agent, env, 4, observations)
-        new = agent.take_decisions()
+        new = agent.decisions[3 + len(seen) :]
         seen += [(iteration, decision["learner"], decision["action"]) for decision in new]
         json.dumps(new)
         assert agent.frames == 16 * iteration
     keep = [(iteration, learner, "keep") for iteration in (2, 4) for learner in range(3)]
     assert seen == [*keep, (6, 0, "replace"), (6, 1, "keep"), (6, 2, "keep")]
-    assert agent.take_decisions() == [] and len(agent.decisions) == 3 + 9
+    assert len(agent.decisions) == 3 + 9
     assert agent.decisions[-3]["objective"] == 1.0 and agent.decisions[-3]["frames"] == 96
     assert agent.leader == 2
     metrics = agent.metrics
@@ -364,11 +365,13 @@ def test_a_resume_in_the_middle_of_an_interval_is_exact(tmp_path, env_class, opt
     torch.manual_seed(999)  # nothing of the first process is left
     second = make_trainer(tmp_path / "parts", 6, seed=7, env_class=env_class, run_folder=first.run, **options)
     second.restore(checkpoint.load(checkpoint.latest(first.run)))
-    assert second.agent.take_decisions() == []
     second.train()
     actions = [decision["action"] for decision in whole.agent.decisions]
     assert actions == ["initial"] * 3 + ["replace", "keep", "keep"] * 3
     assert differences(whole.state_dict(), second.state_dict()) == ["/wall_time_s"]
+    for trainer in (whole, second):
+        lines = (trainer.run.path / "decisions.jsonl").read_text().splitlines()
+        assert [json.loads(line) for line in lines] == trainer.agent.decisions
     if env_class is Ranked:
         assert differences(whole.env.reward_weights, second.env.reward_weights) == []
 
@@ -383,12 +386,10 @@ def test_a_checkpoint_of_something_else_is_refused():
 
 
 def test_policies_go_to_an_agent_that_only_acts():
-    from toy_population import build_population
-
     agent, env = make_population()
     env.objective = torch.tensor([1.0, 9.0, 5.0]).repeat_interleave(4)
     run(agent, env, 8)
-    player = build_population(env, agent.cfg, with_memory=False)
+    player = build_agent(env, agent.cfg, with_memory=False)
     player.init()
     assert player.decisions == []
     player.load_policy(agent.state_dict())

@@ -6,7 +6,8 @@ import io
 import pytest
 import torch
 
-from sapg_isaaclab.agents.pql import PQL, PqlCfg, build_pql
+from sapg_isaaclab.agents.build import build_agent
+from sapg_isaaclab.agents.pql import PQL, PqlCfg
 from sapg_isaaclab.agents.pql.agent import exploration
 from toy_env import ToyEnv
 
@@ -18,7 +19,7 @@ def make(num_envs=12, seed=0, **options) -> tuple[PQL, ToyEnv]:
     env = ToyEnv(num_envs, seed=seed)
     cfg = PqlCfg(**{**SMALL, **options})
     cfg.experiment.write_interval = cfg.experiment.checkpoint_interval = 0
-    agent = build_pql(env, cfg)
+    agent = build_agent(env, cfg)
     agent.init()
     agent.enable_training_mode(True)
     return agent, env
@@ -307,7 +308,7 @@ def test_playing_needs_no_replay_and_any_number_of_environments():
     agent, env = make()
     observations = run(agent, env, 8)
     # more of them than the replay has room for
-    alone = build_pql(ToyEnv(500), agent.cfg, with_memory=False)
+    alone = build_agent(ToyEnv(500), agent.cfg, with_memory=False)
     alone.load_policy(saved_and_read(agent))
     expected = agent.player()(observations)[:5]
     player = alone.player()

@@ -80,11 +80,12 @@ class DexPBT(Agent):
         self.frames = 0
         """Environment steps that each learner has taken."""
         self.decisions: list[dict[str, Any]] = []
-        """Every decision so far: plain values, in the order in which they were made."""
+        """Every decision so far, in the order in which they were made: ``frames`` (environment steps of a learner),
+        ``learner``, ``action`` (``initial``, ``keep``, ``mutate`` or ``replace``), ``reason``, ``objective``, ``donor``
+        and ``changed``: hyper-parameters by name, old and new."""
         self.metrics: dict[str, float] = {}
         self.generator = torch.Generator().manual_seed(cfg.seed)
         self._changed_at = [0] * cfg.num_blocks
-        self._undelivered: list[dict[str, Any]] = []
         self._leader = 0
         self._rollout = 0
         self.checkpoint_modules = {
@@ -393,17 +394,6 @@ class DexPBT(Agent):
             "changed": changed or {},
         }
         self.decisions.append(decision)
-        self._undelivered.append(decision)
-
-    def take_decisions(self) -> list[dict[str, Any]]:
-        """Decisions made since the last call.
-
-        Returns:
-            ``frames`` (environment steps of a learner), ``learner``, ``action`` (``initial``, ``keep``, ``mutate`` or
-            ``replace``), ``reason``, ``objective``, ``donor`` and ``changed``: hyper-parameters by name, old and new.
-        """
-        taken, self._undelivered = self._undelivered, []
-        return taken
 
     def _report(self) -> dict[str, float]:
         """Numbers by tag: losses are means over learners, the rest is each learner's."""
@@ -457,7 +447,7 @@ class DexPBT(Agent):
         self.objectives.load_state_dict(state["objectives"])
         self.frames, self._changed_at = state["frames"], list(state["changed_at"])
         self._leader = state["leader"]
-        self.decisions, self._undelivered = list(state["decisions"]), []
+        self.decisions = list(state["decisions"])
         self.generator.set_state(state["generator"].cpu())
 
     def restart_episodes(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from sapg_isaaclab.agents.dexpbt.mutation import MUTATORS
+from sapg_isaaclab.agents.options import check_types
 from sapg_isaaclab.agents.sapg.blocks import BlockLayout
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 
@@ -96,7 +97,7 @@ class DexPbtCfg(SapgCfg):
         Raises:
             ValueError: With one line that says what came, what is allowed and what to type.
         """
-        self._check_types()
+        check_types(self)
         if self.num_blocks < 3:
             raise ValueError(
                 f"agent.num_blocks is {self.num_blocks}; a population needs at least 3 learners to compare"

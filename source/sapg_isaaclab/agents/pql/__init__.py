@@ -1,7 +1,6 @@
 """Parallel Q-Learning (Li et al., ICML 2023), the off-policy baseline. With a distributional critic it is PQL-D."""
 
 from sapg_isaaclab.agents.pql.agent import PQL
-from sapg_isaaclab.agents.pql.build import build_pql
 from sapg_isaaclab.agents.pql.cfg import PqlCfg
 
-__all__ = ["PQL", "PqlCfg", "build_pql"]
+__all__ = ["PQL", "PqlCfg"]
