@@ -126,7 +126,7 @@ def test_train_answers_in_one_line(argv, parts, logs, capsys):
 
 
 PLAY = [
-    ([*LOG, "--block", "6"], ["--block 6 does not exist", "0 (the leader) to 5"]),
+    ([*LOG, "--block", "6"], ["--block 6 does not exist", "0 (leader), 1 (follower 1)"]),
     ([*LOG, "--checkpoint", "none"], ["--task is missing"]),
     ([*LOG, "--checkpoint", "LOGS/cut.pt"], ["truncated or damaged"]),
     ([*LOG, "--checkpoint", "LOGS/code.pt"], ["could run code"]),

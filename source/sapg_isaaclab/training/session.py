@@ -25,6 +25,9 @@ def make_env(task: str, env_cfg: Any, seed: int) -> Any:
     from isaaclab_rl.skrl import SkrlVecEnvWrapper
     from skrl.utils import set_seed
 
+    from sapg_isaaclab.tasks.host_memory import ensure_host_memory
+
+    ensure_host_memory()  # for tasks of other packages; ours do it themselves
     env_cfg.seed = seed
     # the wrapper copies skrl's key when it is made and seeds torch with it at the first reset: without this, all seeds
     # would give the same data

@@ -85,6 +85,14 @@ class DexPbtCfg(SapgCfg):
         for name in ("mutation_range", "mutated", "mutated_rewards"):
             setattr(self, name, tuple(getattr(self, name)))
 
+    def policy_names(self) -> list[str]:
+        """What to call the policy of each block.
+
+        Returns:
+            Words, in the order of the blocks.
+        """
+        return [f"learner {block}" for block in range(self.num_blocks)]
+
     def check(self, num_envs: int) -> BlockLayout:
         """Check every option and their combination.
 

@@ -91,6 +91,11 @@ class PQL(Agent):
             self.checkpoint_modules["actor_optimizer"] = self.learner.actor_optimizer
             self.checkpoint_modules["critic_optimizer"] = self.learner.critic_optimizer
 
+    @property
+    def leader(self) -> int:
+        """Block whose episodes and policy stand for the run: there is one."""
+        return self.layout.leader
+
     def sizes(self) -> dict[str, str]:
         """Sizes worth knowing at the start of a run.
 

@@ -114,6 +114,14 @@ class PqlCfg(AgentCfg):
         self.hidden_sizes = tuple(self.hidden_sizes)
         self.value_range = tuple(self.value_range)
 
+    def policy_names(self) -> list[str]:
+        """What to call the policy of each block.
+
+        Returns:
+            One word: there is one policy.
+        """
+        return ["policy"]
+
     def check(self, num_envs: int) -> BlockLayout:
         """Check every option and their combination.
 
