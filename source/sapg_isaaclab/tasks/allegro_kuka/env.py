@@ -120,16 +120,18 @@ class AllegroKukaEnv(DirectRLEnv):
         joints, _ = self.robot.find_joints(cfg.joint_names, preserve_order=True)
         self._joint_ids = torch.tensor(joints, device=self.device)
         self._joint_lower, self._joint_upper = self.robot.data.joint_limits.torch[0, self._joint_ids].unbind(-1)
-        (self._palm_id,), _ = self.robot.find_bodies([PALM_BODY])
-        tips, _ = self.robot.find_bodies(TIP_BODIES, preserve_order=True)
-        self._tip_ids = torch.tensor(tips, device=self.device)
-        self._palm_offset = torch.tensor(PALM_OFFSET, device=self.device)
-        self._tip_offsets = torch.tensor(TIP_OFFSETS, device=self.device)
+        self._joint_center = (self._joint_upper + self._joint_lower) / 2.0
+        self._joint_half_range = (self._joint_upper - self._joint_lower) / 2.0
+        self._drive_targets = self.robot.actuators.target_command.position.torch
+        bodies, _ = self.robot.find_bodies([PALM_BODY, *TIP_BODIES], preserve_order=True)
+        self._palm_id, self._body_ids = bodies[0], torch.tensor(bodies, device=self.device)
+        self._body_points = torch.tensor((PALM_OFFSET, *TIP_OFFSETS), device=self.device)
         self._default_joint_pos = torch.tensor(cfg.default_joint_pos, device=self.device)
 
         shapes = torch.as_tensor(assignment, device=self.device)
         self.object_edges = torch.tensor([edges(scale) for scale in scales], device=self.device)[shapes]
         """Edges of the objects [m], shape (N, 3)."""
+        self._object_scale = self.object_edges / BASE_EDGE
         self.object_mass = torch.tensor([mass(scale) for scale in scales], device=self.device)[shapes]
         """Masses of the objects [kg], shape (N,)."""
         self._offsets = keypoint_offsets(self.goal.corners, self.object_edges, cfg.keypoint_scale)
@@ -195,7 +197,8 @@ class AllegroKukaEnv(DirectRLEnv):
         hand_targets = torch.lerp(self.targets[:, arm:], hand_targets, self.cfg.hand_smoothing)
         targets = torch.cat((arm_targets, hand_targets), dim=-1)
         self.targets.copy_(targets.clamp(self._joint_lower, self._joint_upper))
-        self.robot.actuators.target_command.set_position_index(value=self.targets, joint_ids=self._joint_ids)
+        # in place: the engine takes these over in every physics step, set_position_index would also do so here
+        self._drive_targets.index_copy_(1, self._joint_ids, self.targets)
         if self.cfg.force_scale > 0.0:
             self._push_object()
 
@@ -314,15 +317,16 @@ class AllegroKukaEnv(DirectRLEnv):
         super()._reset_idx(env_ids)
         self._measured = False
         cfg, count = self.cfg, len(env_ids)
-        origins = self.scene.env_origins[env_ids]
+        rows = torch.as_tensor(env_ids, dtype=torch.long, device=self.device)
+        origins = self.scene.env_origins[rows]
         for buffer in (self.lifted, self._shown_lifted):
-            buffer[env_ids] = False
+            buffer.index_fill_(0, rows, False)
         for buffer in (self.closest_tip, self.closest_keypoint, self._shown_tip, self._shown_keypoint):
-            buffer[env_ids] = UNSET
+            buffer.index_fill_(0, rows, UNSET)
         for buffer in (self.near_steps, self.successes, self._last_reward, self._episode_terms, self._force):
-            buffer[env_ids] = 0
+            buffer.index_fill_(0, rows, 0)
         low, high = (math.log(limit) for limit in cfg.force_probability)
-        self._force_probability[env_ids] = (low + (high - low) * torch.rand(count, device=self.device)).exp()
+        self._force_probability[rows] = (low + (high - low) * torch.rand(count, device=self.device)).exp()
 
         noise = torch.rand(count, len(self._joint_ids), device=self.device)
         sample = self._joint_lower + noise * (self._joint_upper - self._joint_lower)
@@ -330,17 +334,18 @@ class AllegroKukaEnv(DirectRLEnv):
         # the default of the thumb's first joint lies below its limit
         joint_pos = joint_pos.clamp(self._joint_lower, self._joint_upper)
         joint_vel = cfg.reset_joint_vel * (2.0 * torch.rand_like(joint_pos) - 1.0)
-        self.robot.write_joint_position_to_sim_index(position=joint_pos, joint_ids=self._joint_ids, env_ids=env_ids)
-        self.robot.write_joint_velocity_to_sim_index(velocity=joint_vel, joint_ids=self._joint_ids, env_ids=env_ids)
+        self.robot.write_joint_state_to_sim_index(
+            position=joint_pos, velocity=joint_vel, joint_ids=self._joint_ids, env_ids=env_ids
+        )
         # the drives get their targets with the next action
-        self.targets[env_ids] = joint_pos
+        self.targets[rows] = joint_pos
 
         self.object.write_root_pose_to_sim_index(root_pose=self._start_pose(origins), env_ids=env_ids)
         self.object.write_root_velocity_to_sim_index(
             root_velocity=torch.zeros(count, 6, device=self.device), env_ids=env_ids
         )
         pos, quat = self.goal.sample(count, self.device)
-        self.goal_pos[env_ids], self.goal_quat[env_ids] = pos, quat
+        self.goal_pos[rows], self.goal_quat[rows] = pos, quat
         if self.bucket is not None:
             self.bucket.write_root_pose_to_sim_index(root_pose=self._bucket_pose(pos, origins), env_ids=env_ids)
 
@@ -400,7 +405,7 @@ class AllegroKukaEnv(DirectRLEnv):
         palm = self._palm_pos.unsqueeze(1)
         palm_vel = self.robot.data.body_com_vel_w.torch[:, self._palm_id]
         items = (
-            (2.0 * self.joint_pos - self._joint_upper - self._joint_lower) / (self._joint_upper - self._joint_lower),
+            (self.joint_pos - self._joint_center) / self._joint_half_range,
             self.joint_vel,
             self._palm_pos,
             self._palm_quat,
@@ -410,8 +415,8 @@ class AllegroKukaEnv(DirectRLEnv):
             self.object.data.root_ang_vel_w.torch,
             (self._tips - palm).flatten(1),
             (self._keypoints - palm).flatten(1),
-            (self._keypoints - self._goal_keypoints).flatten(1),
-            self.object_edges / BASE_EDGE,
+            self._keypoints_from_goal.flatten(1),
+            self._object_scale,
             torch.where(self._shown_keypoint < 0.0, self._keypoint_distance, self._shown_keypoint).unsqueeze(-1),
             torch.where(self._shown_tip < 0.0, self._tip_distance, self._shown_tip),
             self._shown_lifted.float().unsqueeze(-1),
@@ -426,17 +431,14 @@ class AllegroKukaEnv(DirectRLEnv):
 
     def _measure(self) -> None:
         """Read where palm, fingertips and keypoints are, and how far from one another."""
-        poses, origins = self.robot.data.body_link_pose_w.torch, self.scene.env_origins
-        palm, tips = poses[:, self._palm_id], poses[:, self._tip_ids]
-        self._palm_quat = palm[:, 3:]
-        self._palm_pos = palm[:, :3] - origins + rotate(self._palm_quat, self._palm_offset)
-        self._tips = tips[..., :3] - origins.unsqueeze(1) + rotate(tips[..., 3:], self._tip_offsets)
+        bodies = self.robot.data.body_link_pose_w.torch.index_select(1, self._body_ids)
+        points = bodies[..., :3] - self.scene.env_origins.unsqueeze(1) + rotate(bodies[..., 3:], self._body_points)
+        self._palm_pos, self._tips, self._palm_quat = points[:, 0], points[:, 1:], bodies[:, 0, 3:]
         object_pos = self.object_pos
         self._keypoints = keypoints(object_pos, self.object_quat, self._offsets)
-        self._goal_keypoints = keypoints(self.goal_pos, self.goal_quat, self._offsets)
+        self._keypoints_from_goal = self._keypoints - keypoints(self.goal_pos, self.goal_quat, self._offsets)
         self._tip_distance = torch.linalg.vector_norm(self._tips - object_pos.unsqueeze(1), dim=-1)
-        distances = torch.linalg.vector_norm(self._keypoints - self._goal_keypoints, dim=-1)
-        self._keypoint_distance = distances.amax(-1)
+        self._keypoint_distance = torch.linalg.vector_norm(self._keypoints_from_goal, dim=-1).amax(-1)
         self._measured = True
 
     @property

@@ -18,7 +18,7 @@ def rotate(quat: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
     axis, w = quat[..., :3], quat[..., 3:]
     axis, vectors = torch.broadcast_tensors(axis, vectors)
     turned = 2.0 * torch.linalg.cross(axis, vectors)
-    return vectors + w * turned + torch.linalg.cross(axis, turned)
+    return torch.addcmul(vectors, w, turned) + torch.linalg.cross(axis, turned)
 
 
 def keypoint_offsets(

@@ -112,6 +112,7 @@ class InHandReorientEnv(DirectRLEnv):
 
         self._joint_ids = index(self.hand.find_joints(cfg.joint_names, preserve_order=True)[0])
         self._actuated_ids = index(self.hand.find_joints(cfg.actuated_joint_names, preserve_order=True)[0])
+        self._drive_targets = self.hand.actuators.target_command.position.torch
         limits = self.hand.data.joint_limits.torch[0]
         self._joint_lower, self._joint_upper = limits[self._joint_ids].unbind(-1)
         self._actuated_lower, self._actuated_upper = limits[self._actuated_ids].unbind(-1)
@@ -137,7 +138,8 @@ class InHandReorientEnv(DirectRLEnv):
         targets = self._actuated_lower + 0.5 * (self.actions + 1.0) * span
         targets = torch.lerp(self.targets, targets, self.cfg.action_smoothing)
         self.targets.copy_(targets.clamp(self._actuated_lower, self._actuated_upper))
-        self.hand.actuators.target_command.set_position_index(value=self.targets, joint_ids=self._actuated_ids)
+        # in place: the engine takes these over in every physics step, set_position_index would also do so here
+        self._drive_targets.index_copy_(1, self._actuated_ids, self.targets)
 
     def _apply_action(self) -> None:
         """Nothing: called in every physics step, but the drives keep their targets for the whole control step."""
