@@ -50,3 +50,30 @@ def test_a_recurrent_run_goes_on_where_it_stopped(tmp_path):
     assert (before["env_steps"], after["env_steps"]) == (2 * 16 * 12, 4 * 16 * 12)
     steps = [state["agent"]["learner"]["optimizer"]["state"][0]["step"].item() for state in (before, after)]
     assert steps[1] == 2 * steps[0] > 0
+
+
+@pytest.mark.slow
+def test_a_population_trains_on_weights_and_tolerances_of_its_own(tmp_path, capsys):
+    options = ["agent.interval=64", "agent.start_after=0", "agent.initial_delay=64", "agent.mutation_rate=1.0"]
+    task = ["--task", "SAPG-AllegroKuka-Regrasp", "--algorithm", "dexpbt", "presets=small", *options]
+    run, rows = train(tmp_path, *task, "--max_iterations", 4)
+    assert {f"Tolerance/block_{block}" for block in range(6)} <= set(rows[-1])
+    decisions = [json.loads(line) for line in (run.path / "decisions.jsonl").read_text().splitlines()]
+    first, later = decisions[:6], decisions[6:]
+    assert [decision["action"] for decision in first] == ["initial"] * 6
+    assert all("reward.goal_bonus" in decision["changed"] for decision in first)
+    assert {decision["frames"] for decision in later} == {64, 128}
+    played = ["--checkpoint", str(run.path), "--device", "cpu", "--num_envs", "2", "--steps", "5", "--no_video"]
+    assert load_script("play").main([*played, "--block", "4"]) == 0
+    assert "playing learner 4" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("critic", ["double", "distributional"])
+def test_pql_trains_on_a_hand(critic, tmp_path, capsys):
+    task = ["--task", "SAPG-Allegro-Reorient", "--algorithm", "pql", "presets=small", "agent.warmup_steps=4"]
+    run, rows = train(tmp_path, *task, f"agent.critic={critic}", "--max_iterations", 2)
+    assert math.isfinite(rows[-1]["Loss/critic"]) and rows[-1]["env_steps"] == 2 * 8 * 12
+    played = ["--checkpoint", str(run.path), "--device", "cpu", "--num_envs", "2", "--steps", "5", "--no_video"]
+    assert load_script("play").main(played) == 0
+    assert "playing policy, deterministic actions" in capsys.readouterr().out
