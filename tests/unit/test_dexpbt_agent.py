@@ -12,7 +12,7 @@ from sapg_isaaclab.agents.sapg.blocks import BlockLayout
 from sapg_isaaclab.training import checkpoint
 from sapg_isaaclab.training.run_folder import RunFolder
 from sapg_isaaclab.training.trainer import Trainer, TrainerCfg
-from toy_population import PopulationEnv, RankedByReward, build_population, make_population, run
+from toy_population import PopulationEnv, RankedByReward, make_population, run
 
 torch.set_num_threads(1)
 
