@@ -1,0 +1,350 @@
+"""Environments with an exploration trap: a point on a plane, thousands at once on one core, no simulator.
+
+Both were designed by the same three rules before any algorithm was trained on them:
+
+- A *decoy* pays a little, at once, and can be seen from the start, so that gradient ascent around one mean action finds
+  it. A *goal* pays several times as much, also with discount 0.99, but nothing points to it.
+- What the decoy asks for leads away from the goal, so that a policy that has settled there no longer explores it.
+- Random actions reach the goal in between one of ten thousand and one of a hundred episodes: hardly ever with a few
+  hundred environments, all the time with tens of thousands. Whether a method can use that is what is measured.
+
+==============  ===========================  ====================================================  ===================
+name            trap                         decoy                                                 goal
+==============  ===========================  ====================================================  ===================
+``two_goals``   reward with two modes        a wide hill of reward next to the start               through a gap, away
+``key_door``    long horizon, sparse reward  waiting at a door that pays a little for being close  fetch the key first
+==============  ===========================  ====================================================  ===================
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import torch
+
+KEPT_SPEED = 0.8
+"""Share of the velocity that is left after a step."""
+
+THRUST = 0.03
+"""Velocity [lengths per step] that a full action adds in a step."""
+
+STOPPING = KEPT_SPEED / (1.0 - KEPT_SPEED)
+"""Steps' worth of the present velocity that the point still drifts without thrust."""
+
+
+class PointEnv:
+    """A point with momentum in the room [-1, 1] x [-1, 1], N of them, in the form of skrl's environment wrapper.
+
+    Action (2,): thrust, clamped to [-1, 1]. A step is v = 0.8 v + 0.03 a, then p = p + v; full thrust tends to 0.15
+    lengths per step on each axis. The room's edge stops the motion across it.
+
+    Observation (4,) or (5,): position (2), ten times the velocity (2), and the flag if the subclass shows it.
+    ``infos["final_obs"]["policy"]`` holds the observations before any reset. ``infos["successes"]`` (N,) is 1 where the
+    last finished episode was a success, else 0. An episode begins at rest within 0.1 of the start on each axis. It is
+    truncated after ``episode_length`` steps, and the state of a finished episode is replaced in the same step. At a
+    reset of the whole environment the ages are drawn uniformly, so that episodes do not end all at once.
+
+    Seeding: all draws come from a generator of its own. :meth:`state_dict` is complete: a restored environment goes on
+    bit by bit.
+
+    Args:
+        num_envs: Number of points N.
+        seed: Seed of the generator.
+        device: Where to compute.
+    """
+
+    episode_length: int
+    """Steps after which an episode is truncated."""
+
+    start: tuple[float, float]
+    """Centre of the square in which episodes begin."""
+
+    shows_flag = False
+    """Whether the flag is part of the observation."""
+
+    def __init__(self, num_envs: int, seed: int = 0, device: str = "cpu") -> None:
+        self.num_envs, self.device = num_envs, torch.device(device)
+        self.observation_space = gymnasium.spaces.Box(-float("inf"), float("inf"), (4 + self.shows_flag,))
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,))
+        self.state_space = None
+        self.generator = torch.Generator(device=self.device).manual_seed(seed)
+        self.reset()
+
+    @property
+    def unwrapped(self) -> PointEnv:
+        """The environment itself; it has no wrapper."""
+        return self
+
+    # -- the trap, given by the subclass -------------------------------------------------------------------------------
+
+    def move(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where the points are and how fast after a step at the present velocity.
+
+        Returns:
+            Position and velocity. Shape (N, 2) each.
+        """
+        after = self.position + self.velocity
+        inside = after.abs() <= 1.0
+        return after.clamp(-1.0, 1.0), self.velocity * inside
+
+    def pay(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Judge the present positions, and raise ``flag`` where a point has earned it.
+
+        Returns:
+            Rewards and whether the episode terminates. Shape (N,) each.
+        """
+        raise NotImplementedError
+
+    def succeeded(self, terminated: torch.Tensor) -> torch.Tensor:
+        """Whether an episode that ends now is a success.
+
+        Args:
+            terminated: Whether it terminates. Shape (N,).
+
+        Returns:
+            Shape (N,), bool.
+        """
+        raise NotImplementedError
+
+    def decoy(self) -> torch.Tensor:
+        """Actions of a controller that goes to the decoy and stays. Shape (N, 2)."""
+        raise NotImplementedError
+
+    def optimal(self) -> torch.Tensor:
+        """Actions of a controller that goes for the goal without detour. Shape (N, 2)."""
+        raise NotImplementedError
+
+    # -- what a trainer calls ------------------------------------------------------------------------------------------
+
+    def reset(self) -> tuple[torch.Tensor, dict[str, Any]]:
+        """Begin anew everywhere, with ages drawn uniformly.
+
+        Returns:
+            Observations (N, 4 or 5) and an empty dictionary.
+        """
+        self.position = self._starts()
+        self.velocity = torch.zeros_like(self.position)
+        self.flag = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
+        self.age = torch.randint(self.episode_length, (self.num_envs,), generator=self.generator, device=self.device)
+        self.successes = torch.zeros(self.num_envs, device=self.device)
+        return self._observe(), {}
+
+    def step(
+        self, actions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
+        """Advance all points.
+
+        Args:
+            actions: Thrust. Shape (N, 2).
+
+        Returns:
+            Observations (N, 4 or 5), rewards (N, 1), terminated (N, 1), truncated (N, 1), never both, and infos.
+        """
+        self.velocity = KEPT_SPEED * self.velocity + THRUST * actions.clamp(-1.0, 1.0)
+        self.position, self.velocity = self.move()
+        self.age = self.age + 1
+        rewards, terminated = self.pay()
+        truncated = (self.age >= self.episode_length) & ~terminated
+        done = terminated | truncated
+        final = self._observe()
+        self.successes = torch.where(done, self.succeeded(terminated).float(), self.successes)
+        # drawn for all, used by few: asking which would make the host wait for the device
+        self.position = torch.where(done[:, None], self._starts(), self.position)
+        self.velocity = self.velocity * ~done[:, None]
+        self.flag = self.flag & ~done
+        self.age = self.age * ~done
+        infos = {"final_obs": {"policy": final}, "successes": self.successes}
+        return self._observe(), rewards[:, None], terminated[:, None], truncated[:, None], infos
+
+    def state(self) -> None:
+        """There is no privileged state."""
+
+    def render(self) -> None:
+        """There is no picture."""
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides what comes next.
+
+        Returns:
+            Tensors by name.
+        """
+        return {name: getattr(self, name).clone() for name in _STATE} | {"generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> torch.Tensor:
+        """Go on from :meth:`state_dict`.
+
+        Args:
+            state: What it returned, for the same number of environments.
+
+        Returns:
+            Observations (N, 4 or 5).
+        """
+        for name in _STATE:
+            setattr(self, name, state[name].clone().to(self.device))
+        self.generator.set_state(state["generator"].cpu())
+        return self._observe()
+
+    def steer(self, x: torch.Tensor | float, y: torch.Tensor | float) -> torch.Tensor:
+        """Actions that bring every point to rest at a target in the fewest steps, one axis apart from the other.
+
+        Without thrust a point comes to rest 4 v further on, and a full action moves that place by 0.15.
+
+        Args:
+            x: First coordinate of the targets, one for all or of shape (N,).
+            y: Second coordinate, likewise.
+
+        Returns:
+            Actions in [-1, 1]. Shape (N, 2).
+        """
+        rest = self.position + STOPPING * self.velocity
+        target = torch.stack([torch.as_tensor(c, device=self.device).expand(self.num_envs) for c in (x, y)], dim=1)
+        return ((target - rest) * (1.0 - KEPT_SPEED) / THRUST).clamp(-1.0, 1.0)
+
+    def _starts(self) -> torch.Tensor:
+        draw = torch.rand(self.num_envs, 2, generator=self.generator, device=self.device)
+        return torch.tensor(self.start, device=self.device) + 0.2 * draw - 0.1
+
+    def _observe(self) -> torch.Tensor:
+        parts = [self.position, 10.0 * self.velocity]
+        return torch.cat([*parts, self.flag[:, None].float()] if self.shows_flag else parts, dim=1)
+
+    def _distance(self, place: tuple[float, float]) -> torch.Tensor:
+        return (self.position - torch.tensor(place, device=self.device)).norm(dim=1)
+
+
+_STATE = ("position", "velocity", "flag", "age", "successes")
+
+
+class TwoGoals(PointEnv):
+    """A reward with two modes. The far one, behind a wall with a gap, pays four times as much as the near one.
+
+    ::
+
+         +1 +-----------+-----+
+            |           |     |     S  start, at (-0.5, 0)
+            |                 |     D  decoy, at (-0.5, -0.6): pays 0.25 exp(-d^2 / 0.32) per step
+            |  S        |     |     G  goal, at (0.7, -0.6): pays 1 per step within 0.25
+            |           |     |        wall at x = 0.3, open from y = 0.45 to y = 0.75
+            |  D        |  G  |
+         -1 +-----------+-----+
+           -1               +1
+
+    The decoy's hill is felt at the start; the way to the gap goes up, the way to the decoy down. An episode has 64
+    steps and only ends by time. A success is an episode in which the goal was reached.
+    """
+
+    episode_length = 64
+    start = (-0.5, 0.0)
+    decoy_place, goal_place, goal_radius = (-0.5, -0.6), (0.7, -0.6), 0.25
+    wall_x, gap_y, gap_half_width = 0.3, 0.6, 0.15
+
+    def move(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where the points are and how fast after a step; the wall stops motion along x, as the edges do.
+
+        Returns:
+            Position and velocity. Shape (N, 2) each.
+        """
+        before, (after, velocity) = self.position, super().move()
+        side_before, side_after = before[:, 0] - self.wall_x, after[:, 0] - self.wall_x
+        crosses = (side_before > 0) != (side_after > 0)
+        # a point that crosses moves along x, so that the denominator is not 0 where the share is used
+        share = side_before / torch.where(crosses, side_before - side_after, 1.0)
+        y = before[:, 1] + share * (after[:, 1] - before[:, 1])
+        stopped = crosses & ((y - self.gap_y).abs() > self.gap_half_width)
+        x = torch.where(stopped, before[:, 0], after[:, 0])
+        return torch.stack((x, after[:, 1]), dim=1), torch.stack((velocity[:, 0] * ~stopped, velocity[:, 1]), dim=1)
+
+    def pay(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pay for closeness to the decoy and for being at the goal; the flag is raised there.
+
+        Returns:
+            Rewards and False. Shape (N,) each.
+        """
+        at_goal = self._distance(self.goal_place) < self.goal_radius
+        self.flag = self.flag | at_goal
+        hill = 0.25 * torch.exp(-self._distance(self.decoy_place).square() / 0.32)
+        return torch.where(at_goal, 1.0, hill), torch.zeros_like(at_goal)
+
+    def succeeded(self, terminated: torch.Tensor) -> torch.Tensor:
+        """Whether the goal was reached.
+
+        Args:
+            terminated: Not used.
+
+        Returns:
+            Shape (N,), bool.
+        """
+        return self.flag
+
+    def decoy(self) -> torch.Tensor:
+        """Actions of a controller that goes to the hill's top and stays. Shape (N, 2)."""
+        return self.steer(*self.decoy_place)
+
+    def optimal(self) -> torch.Tensor:
+        """Actions of a controller that goes through the gap and stays at the goal. Shape (N, 2)."""
+        behind = self.position[:, 0] > self.wall_x
+        x, y = self.goal_place
+        return self.steer(x, torch.where(behind, y, self.gap_y))
+
+
+class KeyDoor(PointEnv):
+    """A long horizon and a sparse reward: the door pays when one comes with the key, and the key alone pays nothing.
+
+    ::
+
+         +1 +-----------------+
+            |             D   |     S  start, at (0, 0)
+            |                 |     K  key, at (-0.7, -0.7): picked up within 0.2, and then seen
+            |        S        |     D  door, at (0.7, 0.7): with the key it pays 20 within 0.2 and ends the episode;
+            |                 |        it always pays 0.05 exp(-d^2 / 1) per step for being close
+            |   K             |
+         -1 +-----------------+
+           -1               +1
+
+    Coming closer to the door pays from the first step on, and the key lies on the other side. An episode has 128 steps.
+    A success is an episode in which the door was opened.
+    """
+
+    episode_length = 128
+    start = (0.0, 0.0)
+    shows_flag = True
+    key_place, door_place, reach = (-0.7, -0.7), (0.7, 0.7), 0.2
+
+    def pay(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pay for closeness to the door and for opening it; the flag is raised at the key.
+
+        Returns:
+            Rewards and whether the door opens. Shape (N,) each.
+        """
+        self.flag = self.flag | (self._distance(self.key_place) < self.reach)
+        to_door = self._distance(self.door_place)
+        opens = self.flag & (to_door < self.reach)
+        return 0.05 * torch.exp(-to_door.square()) + 20.0 * opens, opens
+
+    def succeeded(self, terminated: torch.Tensor) -> torch.Tensor:
+        """Whether the door was opened.
+
+        Args:
+            terminated: Whether the episode terminates. Shape (N,).
+
+        Returns:
+            Shape (N,), bool.
+        """
+        return terminated
+
+    def decoy(self) -> torch.Tensor:
+        """Actions of a controller that waits at the door without the key. Shape (N, 2)."""
+        return self.steer(*self.door_place)
+
+    def optimal(self) -> torch.Tensor:
+        """Actions of a controller that fetches the key and goes to the door. Shape (N, 2)."""
+        key, door = self.key_place, self.door_place
+        return self.steer(*(torch.where(self.flag, d, k) for k, d in zip(key, door)))
+
+
+ENVS: dict[str, type[PointEnv]] = {"two_goals": TwoGoals, "key_door": KeyDoor}
+"""Environments by name."""

@@ -1,0 +1,69 @@
+"""What random, trapped and optimal behaviour earn: the scale on which a learned return is read."""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import torch
+
+from sapg_isaaclab.study.envs import ENVS, PointEnv
+
+BEHAVIOURS = ("random", "decoy", "optimal")
+"""Gaussian actions of standard deviation 1, what an untrained policy does; and the scripted controllers."""
+
+
+class Reference(NamedTuple):
+    """What a behaviour earns."""
+
+    mean: float
+    """Mean return of an episode."""
+
+    standard_error: float
+    """Standard error of that mean."""
+
+    successes: float
+    """Share of episodes that are a success."""
+
+
+def act(env: PointEnv, behaviour: str, generator: torch.Generator) -> torch.Tensor:
+    """Actions of a behaviour.
+
+    Args:
+        env: The environment.
+        behaviour: One of :data:`BEHAVIOURS`.
+        generator: Source of the random ones.
+
+    Returns:
+        Actions (N, 2).
+    """
+    if behaviour == "random":
+        return torch.randn(env.num_envs, 2, generator=generator, device=env.device)
+    return getattr(env, behaviour)()
+
+
+@functools.cache
+def measure(name: str, behaviour: str, num_envs: int = 24_576) -> Reference:
+    """Play one whole episode in every environment.
+
+    Args:
+        name: Name of the environment.
+        behaviour: One of :data:`BEHAVIOURS`.
+        num_envs: Number of episodes.
+
+    Returns:
+        Mean, standard error and successes; the same numbers at every call.
+    """
+    env = ENVS[name](num_envs)
+    generator = torch.Generator().manual_seed(0)
+    total, whole, counted = torch.zeros(num_envs), torch.zeros(num_envs, dtype=torch.bool), torch.zeros(num_envs)
+    waiting = ~whole
+    # the first episode of an environment begins at a random age and is not counted; the next ends within this time
+    for _ in range(2 * env.episode_length):
+        _, rewards, terminated, truncated, infos = env.step(act(env, behaviour, generator))
+        done = (terminated | truncated).view(-1)
+        total += rewards.view(-1) * (whole & waiting)
+        counted = torch.where(done & whole & waiting, infos["successes"], counted)
+        waiting &= ~(done & whole)
+        whole |= done
+    return Reference(total.mean().item(), (total.std() / num_envs**0.5).item(), counted.mean().item())

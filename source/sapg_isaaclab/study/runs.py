@@ -1,0 +1,194 @@
+"""One training run of the study: from algorithm, environment, size and seed to a run folder with a return."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import functools
+import json
+import multiprocessing
+import pathlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+import yaml
+from skrl.utils import set_seed
+
+from sapg_isaaclab.agents.build import build_agent
+from sapg_isaaclab.agents.sapg import SapgCfg
+from sapg_isaaclab.agents.sapg.cfg import ABLATIONS
+from sapg_isaaclab.study.envs import ENVS
+from sapg_isaaclab.training import metrics
+from sapg_isaaclab.training.run_folder import RunFolder, find_runs
+from sapg_isaaclab.training.trainer import Trainer, TrainerCfg
+
+MINI_BATCH_SIZE = 1536
+"""Rows of the fixed minibatches: what the growing ones, 4 N, have at the smallest size of the study, N = 384."""
+
+_small = functools.partial(SapgCfg, hidden_sizes=(32, 32), rewards_scale=0.1)
+
+ALGORITHMS: dict[str, Callable[..., Any]] = {
+    "sapg": _small,
+    "sapg_fixed_minibatch": functools.partial(_small, mini_batch_size=MINI_BATCH_SIZE),
+    "ppo": functools.partial(_small, **ABLATIONS["ppo"]),
+    "ppo_fixed_minibatch": functools.partial(_small, num_blocks=1, mini_batch_size=MINI_BATCH_SIZE),
+}
+"""Makers of an agent's configuration by name. Beyond its name, each changes only the size of network and rewards."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What decides a run."""
+
+    env: str
+    """Name of the environment."""
+
+    algorithm: str
+    """Name of the algorithm."""
+
+    num_envs: int
+    """Number of environments N."""
+
+    seed: int
+    """Seed of everything random."""
+
+    iterations: int
+    """Number of updates, each after T steps of all environments."""
+
+    def agent_cfg(self) -> Any:
+        """Configuration of the agent.
+
+        Returns:
+            A new one.
+
+        Raises:
+            ValueError: If the number of environments does not suit it.
+        """
+        cfg = ALGORITHMS[self.algorithm](seed=self.seed)
+        cfg.experiment.write_interval = cfg.experiment.checkpoint_interval = 0
+        cfg.check(self.num_envs)
+        return cfg
+
+    def description(self) -> dict[str, Any]:
+        """Everything by which a finished run is known again, as plain values."""
+        content = {**dataclasses.asdict(self), "agent": dataclasses.asdict(self.agent_cfg())}
+        return json.loads(json.dumps(content, default=str))
+
+
+def finished(setting: Setting, log_root: pathlib.Path) -> RunFolder | None:
+    """Look for a run that has been done already.
+
+    Args:
+        setting: What to look for.
+        log_root: Folder of all runs.
+
+    Returns:
+        Its folder, or None if there is none that was trained to the end with the same options.
+    """
+    for run in find_runs(log_root, _experiment(setting)):
+        same = run.manifest().get("study") == setting.description()
+        if same and metrics.read(run)[-1]["iteration"] == setting.iterations:
+            return run
+    return None
+
+
+def train(setting: Setting, log_root: pathlib.Path) -> RunFolder:
+    """Train once, on one thread.
+
+    The means of ``metrics.jsonl`` run over the newest episodes, as many of full length as end in a tenth of the
+    training, so that the last row speaks of its last tenth at every size.
+
+    Args:
+        setting: What to train.
+        log_root: Folder of all runs.
+
+    Returns:
+        The run folder; what training prints is in its ``log.txt``.
+
+    Raises:
+        KeyboardInterrupt: If the run was told to stop.
+    """
+    torch.set_num_threads(1)
+    set_seed(setting.seed)
+    env = ENVS[setting.env](setting.num_envs, seed=setting.seed)
+    cfg = setting.agent_cfg()
+    agent = build_agent(env, cfg)
+    description = setting.description()
+    params = {"env": {"name": setting.env, "num_envs": setting.num_envs, "seed": setting.seed}}
+    params["agent"] = description["agent"]
+    manifest = {"task": setting.env, "algorithm": setting.algorithm, "study": description}
+    run = RunFolder.create(
+        log_root, _experiment(setting), manifest, {key: yaml.safe_dump(value) for key, value in params.items()}
+    )
+    loop = TrainerCfg(max_iterations=setting.iterations, checkpoint_interval=setting.iterations)
+    trainer = Trainer(env, agent, run, loop, {"task": setting.env, "algorithm": setting.algorithm})
+    last_tenth = max(1, setting.iterations // 10) * cfg.rollouts
+    trainer.episodes.window = max(1, agent.layout.block_size * last_tenth // env.episode_length)
+    with open(run.path / "log.txt", "w", encoding="utf-8") as log, contextlib.redirect_stdout(log):
+        stopped = trainer.train()
+    if stopped:
+        raise KeyboardInterrupt(stopped)
+    return run
+
+
+def train_all(
+    settings: list[Setting], log_root: pathlib.Path, jobs: int = 1
+) -> Iterator[tuple[Setting, RunFolder, bool]]:
+    """Train whatever has not been trained yet.
+
+    Args:
+        settings: What to train.
+        log_root: Folder of all runs.
+        jobs: Number of processes at a time.
+
+    Yields:
+        Setting, run folder and whether it had been there before, in the order in which they are done.
+
+    Raises:
+        KeyboardInterrupt: If it was told to stop; what is finished stays.
+    """
+    missing = []
+    for setting in settings:
+        run = finished(setting, log_root)
+        if run is None:
+            missing.append(setting)
+        else:
+            yield setting, run, True
+    if jobs == 1:
+        for setting in missing:
+            yield setting, train(setting, log_root), False
+        return
+    pool = concurrent.futures.ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+    try:
+        futures = {pool.submit(train, setting, log_root): setting for setting in missing}
+        for future in concurrent.futures.as_completed(futures):
+            yield futures[future], future.result(), False
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def outcome(run: RunFolder) -> dict[str, Any]:
+    """What a finished run has come to.
+
+    Args:
+        run: The run folder.
+
+    Returns:
+        Over the last tenth of training, with sampled actions: ``return`` and ``successes`` (share of episodes) of the
+        leader, ``block_returns`` of all policies; ``env_steps`` and ``wall_time_s``.
+    """
+    row = metrics.read(run)[-1]
+    blocks = [row[tag] for tag in sorted(row) if tag.startswith("Block_") and tag.endswith("/return")]
+    return {
+        "return": row["Leader/return"],
+        "successes": row["Leader/successes"],
+        "block_returns": blocks or [row["Leader/return"]],
+        "env_steps": row["env_steps"],
+        "wall_time_s": row["Perf/wall_time_s"],
+    }
+
+
+def _experiment(setting: Setting) -> str:
+    return f"{setting.env}_{setting.algorithm}_{setting.num_envs}_seed{setting.seed}"
