@@ -1,12 +1,12 @@
 """Environments with an exploration trap: a point on a plane, thousands at once on one core, no simulator.
 
-Both were designed by the same three rules before any algorithm was trained on them:
+Both were designed by the same three rules, not by what an algorithm makes of them:
 
 - A *decoy* pays a little, at once, and can be seen from the start, so that gradient ascent around one mean action finds
   it. A *goal* pays several times as much, also with discount 0.99, but nothing points to it.
 - What the decoy asks for leads away from the goal, so that a policy that has settled there no longer explores it.
-- Random actions reach the goal in between one of ten thousand and one of a hundred episodes: hardly ever with a few
-  hundred environments, all the time with tens of thousands. Whether a method can use that is what is measured.
+- Random actions reach the goal in one or two of a thousand episodes: now and then with a few hundred environments, in
+  every update with tens of thousands. Whether a method can use that is what is measured.
 
 ==============  ===========================  ====================================================  ===================
 name            trap                         decoy                                                 goal
@@ -228,7 +228,7 @@ class TwoGoals(PointEnv):
             |           |     |     S  start, at (-0.5, 0)
             |                 |     D  decoy, at (-0.5, -0.6): pays 0.25 exp(-d^2 / 0.32) per step
             |  S        |     |     G  goal, at (0.7, -0.6): pays 1 per step within 0.25
-            |           |     |        wall at x = 0.3, open from y = 0.45 to y = 0.75
+            |           |     |        wall at x = 0.3, open from y = 0.35 to y = 0.85
             |  D        |  G  |
          -1 +-----------+-----+
            -1               +1
@@ -240,7 +240,7 @@ class TwoGoals(PointEnv):
     episode_length = 64
     start = (-0.5, 0.0)
     decoy_place, goal_place, goal_radius = (-0.5, -0.6), (0.7, -0.6), 0.25
-    wall_x, gap_y, gap_half_width = 0.3, 0.6, 0.15
+    wall_x, gap_y, gap_half_width = 0.3, 0.6, 0.25
 
     def move(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Where the points are and how fast after a step; the wall stops motion along x, as the edges do.
@@ -285,10 +285,10 @@ class TwoGoals(PointEnv):
         return self.steer(*self.decoy_place)
 
     def optimal(self) -> torch.Tensor:
-        """Actions of a controller that goes through the gap and stays at the goal. Shape (N, 2)."""
+        """Actions of a controller that goes through the gap's lower end and stays at the goal. Shape (N, 2)."""
         behind = self.position[:, 0] > self.wall_x
         x, y = self.goal_place
-        return self.steer(x, torch.where(behind, y, self.gap_y))
+        return self.steer(x, torch.where(behind, y, self.gap_y - 0.8 * self.gap_half_width))
 
 
 class KeyDoor(PointEnv):

@@ -1,0 +1,12 @@
+"""Every algorithm must pass its bar with each of five seeds."""
+
+import pytest
+
+from sapg_isaaclab.study import bars
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", bars.BARS)
+def test_every_seed_passes_the_bar(algorithm, tmp_path):
+    returns = bars.measure(algorithm, tmp_path)
+    assert len(returns) == 5 and min(returns) > bars.BARS[algorithm].height(), bars.verdict(algorithm, returns)

@@ -1,0 +1,97 @@
+import json
+
+import numpy as np
+import pytest
+
+from sapg_isaaclab.study import bars, references, runs, scaling
+from sapg_isaaclab.study.runs import ALGORITHMS, Setting
+from sapg_isaaclab.training import metrics
+
+TINY = Setting("two_goals", "sapg", 48, 7, 12)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    log_root = tmp_path_factory.mktemp("study")
+    return log_root, runs.train(TINY, log_root)
+
+
+def test_algorithms_are_what_their_names_say():
+    assert ALGORITHMS["sapg"]().num_blocks == 6
+    grows, fixed = ALGORITHMS["ppo"](), ALGORITHMS["ppo_fixed_minibatch"]()
+    # 4 N rows of the 8 N of a rollout, not shuffled; and the same number of rows at the smallest size of the study
+    assert (grows.num_blocks, grows.rollouts / grows.mini_batches, grows.shuffle) == (1, 4.0, False)
+    assert (fixed.num_blocks, fixed.mini_batch_size, fixed.shuffle) == (1, 4 * 384, True)
+
+
+def test_finished_run_is_found_again_and_not_another(trained):
+    log_root, run = trained
+    assert runs.finished(TINY, log_root).path == run.path
+    for name, value in {"seed": 8, "iterations": 13, "num_envs": 96, "algorithm": "ppo"}.items():
+        other = Setting(**{**runs.dataclasses.asdict(TINY), name: value})
+        assert runs.finished(other, log_root) is None
+    assert [(setting, before) for setting, _, before in runs.train_all([TINY], log_root)] == [(TINY, True)]
+
+
+def test_interrupted_run_is_not_taken_for_finished(trained, tmp_path):
+    run = runs.train(TINY, tmp_path)
+    rows = metrics.read(run)[:-1]
+    run.metrics_file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert runs.finished(TINY, tmp_path) is None
+
+
+def test_same_setting_gives_the_same_numbers_in_another_process(trained, tmp_path):
+    twice = dict.fromkeys((TINY, Setting("two_goals", "ppo", 48, 7, 12)))
+    found = {setting: run for setting, run, _ in runs.train_all(list(twice), tmp_path, jobs=2)}
+    first, second = (runs.outcome(run) for run in (trained[1], found[TINY]))
+    assert {**first, "wall_time_s": 0} == {**second, "wall_time_s": 0}
+    assert len(first["block_returns"]) == 6 and first["block_returns"][0] == first["return"]
+    assert first["env_steps"] == 12 * 8 * 48
+
+
+def test_last_row_means_the_last_tenth(tmp_path):
+    # 64 environments for 80 updates of 8 steps: the last 8 updates hold 64 steps, one episode of 64 steps each
+    run = runs.train(Setting("two_goals", "ppo", 64, 0, 80), tmp_path)
+    rows = metrics.read(run)
+    assert rows[-1]["Leader/episodes"] - rows[-9]["Leader/episodes"] == 64
+
+
+def test_mean_and_error_by_hand():
+    assert scaling.mean_and_error([1.0, 2.0, 3.0]) == pytest.approx((2.0, 1.0 / np.sqrt(3.0)))
+    assert scaling.mean_and_error([4.0]) == (4.0, 0.0)
+
+
+def test_table_and_figure_from_the_collected_numbers(tmp_path):
+    found = [
+        ("ppo", 384, 1, 2.0, 0.0),
+        ("ppo", 384, 2, 4.0, 0.5),
+        ("sapg", 384, 1, 6.0, 1.0),
+        ("sapg", 384, 2, 6.0, 1.0),
+    ]
+    names = ("algorithm", "num_envs", "seed", "return", "successes")
+    marks = {name: {"mean": float(place)} for place, name in enumerate(references.BEHAVIOURS)}
+    data = {"env": "two_goals", "iterations": 12, "references": marks, "runs": [dict(zip(names, run)) for run in found]}
+    text = scaling.table(data).splitlines()
+    assert text[0] == "| algorithm | 384 |"
+    assert text[2] == "| ppo | 3.00 ± 1.00 (0.250 ± 0.250) |"
+    assert text[3] == "| sapg | 6.00 ± 0.00 (1.000 ± 0.000) |"
+    scaling.plot(data, tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_collected_numbers_name_their_commit(trained):
+    data = json.loads(json.dumps(scaling.collect({TINY: trained[1]})))
+    assert data["runs"][0]["algorithm"] == "sapg" and data["runs"][0]["num_envs"] == 48
+    assert data["references"]["optimal"]["successes"] == 1.0
+    assert data["commits"] and data["packages"]["torch"]
+
+
+def test_size_that_blocks_cannot_share_is_refused_before_anything_is_trained():
+    with pytest.raises(ValueError, match="use --num_envs 96 or 102"):
+        scaling.settings("two_goals", ["ppo", "sapg"], [384, 100], [1], 10)
+
+
+def test_bars_lie_between_random_and_their_level():
+    for bar in bars.BARS.values():
+        low, high = (references.measure(bar.env, name).mean for name in ("random", bar.level))
+        assert low < bar.height() < high
