@@ -340,7 +340,7 @@ def make_trainer(path, max_iterations, seed=0, env_class=Ranked, run_folder=None
     agent, env = make_population(env_class, seed=seed, **options)
     agent.enable_training_mode(False)
     run_folder = run_folder or RunFolder.create(path, "toy", {"task": "Toy"}, {"env": "{}\n", "agent": "{}\n"})
-    cfg = TrainerCfg(max_iterations=max_iterations, checkpoint_interval=3)
+    cfg = TrainerCfg(max_iterations=max_iterations, checkpoint_interval=4)
     return Trainer(env, agent, run_folder, cfg, {"task": "Toy"})
 
 
@@ -349,18 +349,19 @@ def make_trainer(path, max_iterations, seed=0, env_class=Ranked, run_folder=None
     [(Ranked, {}), (RankedByPenalty, {}), (Ranked, {"rnn_units": 8, "shuffle": True})],
 )
 def test_a_resume_in_the_middle_of_an_interval_is_exact(tmp_path, env_class, options):
-    options = {**options, "threshold_std": 0.0, "threshold_absolute": 0.0, "mutation_rate": 0.5}
-    # a comparison after iterations 2, 4 and 6, the resume after 3
-    whole = make_trainer(tmp_path / "whole", 6, env_class=env_class, **options)
+    # compared after 48, 80 and 128 steps of a learner and resumed after 64; the learner that changed first is left
+    # alone the second time
+    options |= {"interval": 40, "start_after": 40, "threshold_absolute": 0.0, "mutation_rate": 0.5}
+    whole = make_trainer(tmp_path / "whole", 8, env_class=env_class, **options)
     whole.train()
-    first = make_trainer(tmp_path / "parts", 3, env_class=env_class, **options)
+    first = make_trainer(tmp_path / "parts", 4, env_class=env_class, **options)
     first.train()
     torch.manual_seed(999)  # nothing of the first process is left
-    second = make_trainer(tmp_path / "parts", 6, seed=7, env_class=env_class, run_folder=first.run, **options)
+    second = make_trainer(tmp_path / "parts", 8, seed=7, env_class=env_class, run_folder=first.run, **options)
     second.restore(checkpoint.load(checkpoint.latest(first.run)))
     second.train()
     actions = [decision["action"] for decision in whole.agent.decisions]
-    assert actions == ["initial"] * 3 + ["replace", "keep", "keep"] * 3
+    assert actions == ["initial"] * 3 + ["replace", "keep", "keep"] + ["keep"] * 3 + ["replace", "keep", "keep"]
     assert differences(whole.state_dict(), second.state_dict()) == ["/wall_time_s"]
     for trainer in (whole, second):
         lines = (trainer.run.path / "decisions.jsonl").read_text().splitlines()
