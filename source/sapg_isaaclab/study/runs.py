@@ -17,6 +17,8 @@ import yaml
 from skrl.utils import set_seed
 
 from sapg_isaaclab.agents.build import build_agent
+from sapg_isaaclab.agents.dexpbt import DexPbtCfg
+from sapg_isaaclab.agents.pql import PqlCfg
 from sapg_isaaclab.agents.sapg import SapgCfg
 from sapg_isaaclab.agents.sapg.cfg import ABLATIONS
 from sapg_isaaclab.study.envs import ENVS
@@ -27,15 +29,24 @@ from sapg_isaaclab.training.trainer import Trainer, TrainerCfg
 MINI_BATCH_SIZE = 1536
 """Rows of the fixed minibatches: what the growing ones, 4 N, have at the smallest size of the study, N = 384."""
 
-_small = functools.partial(SapgCfg, hidden_sizes=(32, 32), rewards_scale=0.1)
+_SHARED = {"hidden_sizes": (32, 32), "rewards_scale": 0.1}
+_small = functools.partial(SapgCfg, **_SHARED)
 
 ALGORITHMS: dict[str, Callable[..., Any]] = {
     "sapg": _small,
     "sapg_fixed_minibatch": functools.partial(_small, mini_batch_size=MINI_BATCH_SIZE),
     "ppo": functools.partial(_small, **ABLATIONS["ppo"]),
     "ppo_fixed_minibatch": functools.partial(_small, num_blocks=1, mini_batch_size=MINI_BATCH_SIZE),
+    "dexpbt": functools.partial(
+        DexPbtCfg, **_SHARED, interval=8_192, start_after=8_192, initial_delay=16_384, mutation_rate=0.3
+    ),
+    "pql": functools.partial(PqlCfg, **_SHARED, batch_size=1_024, replay_size=200_000),
+    "pql_d": functools.partial(
+        PqlCfg, **_SHARED, batch_size=1_024, replay_size=200_000, critic="distributional", value_range=(-1.0, 4.0)
+    ),
 }
-"""Makers of an agent's configuration by name. Beyond its name, each changes only the size of network and rewards."""
+"""Makers of an agent's configuration by name: the algorithm's defaults with networks, rewards, intervals and replay of
+a size that suits a few hundred environments and ten thousands of steps."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -192,7 +192,8 @@ class DistributionalCritic(DoubleCritic):
         Returns:
             Target of both. Shape (rows, K).
         """
-        return project(outputs.softmax(dim=-1), rewards, discounts, self.support).amin(dim=0)
+        smaller = project(outputs.softmax(dim=-1), rewards, discounts, self.support).amin(dim=0)
+        return smaller.clamp(max=1.0)  # sums of shares may exceed 1 by a rounding error, which the loss refuses
 
     def loss(self, outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         """Binary cross-entropies, each the mean over rows and atoms, summed over the two.
