@@ -2,7 +2,7 @@
 
     python scripts/study.py references
     python scripts/study.py bars --algorithm sapg
-    python scripts/study.py scaling --env two_goals --jobs 2
+    python scripts/study.py scaling --env key_door --jobs 2
 
 ``references`` measures what random, trapped and optimal behaviour earn. ``bars`` trains an algorithm with five seeds
 and fails if one stays below its bar. ``scaling`` draws return against number of environments; every run is a run
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     bar = commands.add_parser("bars", help="train with five seeds and compare with the bar")
     bar.add_argument("--algorithm", required=True, nargs="+", choices=bars.BARS)
     scaling = commands.add_parser("scaling", help="return against number of environments")
-    scaling.add_argument("--env", default="two_goals", choices=ENVS, help="default: %(default)s")
+    scaling.add_argument("--env", default="key_door", choices=ENVS, help="default: %(default)s")
     scaling.add_argument(
         "--algorithms", nargs="+", default=["sapg", "ppo", "ppo_fixed_minibatch"], choices=ALGORITHMS, metavar="NAME",
         help=f"of {', '.join(ALGORITHMS)}; default: %(default)s",
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         "--num_envs", nargs="+", type=_positive, default=[384, 1536, 6144, 24576], help="default: %(default)s"
     )
     scaling.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5], help="default: %(default)s")
-    scaling.add_argument("--iterations", type=_positive, default=120, help="updates of each run; default: %(default)s")
+    scaling.add_argument("--iterations", type=_positive, default=80, help="updates of each run; default: %(default)s")
     for command in (bar, scaling):
         command.add_argument("--output", type=pathlib.Path, default=pathlib.Path("logs/study"), metavar="FOLDER",
                              help="folder of all runs; default: %(default)s")  # fmt: skip

@@ -1,4 +1,7 @@
+import dataclasses
+import importlib.util
 import json
+import pathlib
 
 import numpy as np
 import pytest
@@ -8,6 +11,15 @@ from sapg_isaaclab.study.runs import ALGORITHMS, Setting
 from sapg_isaaclab.training import metrics
 
 TINY = Setting("two_goals", "sapg", 48, 7, 12)
+
+
+def study(*arguments):
+    """Call scripts/study.py in this process."""
+    path = pathlib.Path(__file__).resolve().parents[2] / "scripts" / "study.py"
+    spec = importlib.util.spec_from_file_location("script_study", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    return script.main([str(argument) for argument in arguments])
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +40,7 @@ def test_finished_run_is_found_again_and_not_another(trained):
     log_root, run = trained
     assert runs.finished(TINY, log_root).path == run.path
     for name, value in {"seed": 8, "iterations": 13, "num_envs": 96, "algorithm": "ppo"}.items():
-        other = Setting(**{**runs.dataclasses.asdict(TINY), name: value})
-        assert runs.finished(other, log_root) is None
+        assert runs.finished(dataclasses.replace(TINY, **{name: value}), log_root) is None
     assert [(setting, before) for setting, _, before in runs.train_all([TINY], log_root)] == [(TINY, True)]
 
 
@@ -40,6 +51,7 @@ def test_interrupted_run_is_not_taken_for_finished(trained, tmp_path):
     assert runs.finished(TINY, tmp_path) is None
 
 
+@pytest.mark.slow
 def test_same_setting_gives_the_same_numbers_in_another_process(trained, tmp_path):
     twice = dict.fromkeys((TINY, Setting("two_goals", "ppo", 48, 7, 12)))
     found = {setting: run for setting, run, _ in runs.train_all(list(twice), tmp_path, jobs=2)}
@@ -86,9 +98,23 @@ def test_collected_numbers_name_their_commit(trained):
     assert data["commits"] and data["packages"]["torch"]
 
 
-def test_size_that_blocks_cannot_share_is_refused_before_anything_is_trained():
-    with pytest.raises(ValueError, match="use --num_envs 96 or 102"):
-        scaling.settings("two_goals", ["ppo", "sapg"], [384, 100], [1], 10)
+def test_command_trains_what_is_missing_and_draws(tmp_path, capsys):
+    small = ("scaling", "--num_envs", 48, "--iterations", 12, "--algorithms", "ppo", "--output", tmp_path)
+    assert study(*small, "--env", "two_goals", "--seeds", 1) == 0
+    assert "done before" not in capsys.readouterr().out
+    assert study(*small, "--env", "two_goals", "--seeds", 1, 2) == 0
+    out = capsys.readouterr().out
+    assert out.count("done before") == 1 and "| ppo |" in out
+    data = json.loads((tmp_path / "scaling_two_goals.json").read_text())
+    assert [run["seed"] for run in data["runs"]] == [1, 2]
+    assert (tmp_path / "scaling_two_goals.png").is_file()
+
+
+def test_size_that_blocks_cannot_share_is_refused_before_anything_is_trained(tmp_path, capsys):
+    assert study("scaling", "--num_envs", 384, 100, "--output", tmp_path / "new") == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1 and "use --num_envs 96 or 102" in captured.err
+    assert not (tmp_path / "new").exists()
 
 
 def test_bars_lie_between_random_and_their_level():

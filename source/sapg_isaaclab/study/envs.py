@@ -285,10 +285,10 @@ class TwoGoals(PointEnv):
         return self.steer(*self.decoy_place)
 
     def optimal(self) -> torch.Tensor:
-        """Actions of a controller that goes through the gap's lower end and stays at the goal. Shape (N, 2)."""
+        """Actions of a controller that goes through the gap and stays at the goal. Shape (N, 2)."""
         behind = self.position[:, 0] > self.wall_x
         x, y = self.goal_place
-        return self.steer(x, torch.where(behind, y, self.gap_y - 0.8 * self.gap_half_width))
+        return self.steer(x, torch.where(behind, y, self.gap_y))
 
 
 class KeyDoor(PointEnv):
