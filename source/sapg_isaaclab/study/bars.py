@@ -36,8 +36,8 @@ class Bar(NamedTuple):
 
 
 BARS: dict[str, Bar] = {
-    "sapg": Bar("two_goals", "decoy", 0.7, 768, 80),
-    "ppo": Bar("two_goals", "decoy", 0.7, 768, 80),
+    "sapg": Bar("two_goals", "decoy", 0.5, 768, 80),
+    "ppo": Bar("two_goals", "decoy", 0.5, 768, 80),
 }
 """Bar of every algorithm, by its name in :data:`~sapg_isaaclab.study.runs.ALGORITHMS`."""
 
