@@ -39,7 +39,11 @@ BARS: dict[str, Bar] = {
     "sapg": Bar("two_goals", "decoy", 0.5, 768, 80),
     "ppo": Bar("two_goals", "decoy", 0.5, 768, 80),
 }
-"""Bar of every algorithm, by its name in :data:`~sapg_isaaclab.study.runs.ALGORITHMS`."""
+"""Bar of every algorithm, by its name in :data:`~sapg_isaaclab.study.runs.ALGORITHMS`.
+
+In so short a training neither of these gets over the trap with every seed: their bars are on the decoy's level and say
+that they learn, not that they explore.
+"""
 
 
 def measure(algorithm: str, log_root: pathlib.Path, jobs: int = 1) -> list[float]:
