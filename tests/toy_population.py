@@ -40,9 +40,9 @@ class RankedByReward(ToyEnv):
     """The same task without anything that a population reaches into."""
 
 
-def make_population(env_class=PopulationEnv, num_envs=12, seed=0, **options):
+def make_population(env_class=PopulationEnv, num_envs=12, seed=0, episode_length=4, **options):
     torch.manual_seed(seed)
-    env = env_class(num_envs, seed=seed, episode_length=4)
+    env = env_class(num_envs, seed=seed, episode_length=episode_length)
     cfg = DexPbtCfg(**{**SMALL, **options})
     cfg.experiment.write_interval = cfg.experiment.checkpoint_interval = 0
     agent = build_agent(env, cfg)

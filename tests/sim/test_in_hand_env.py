@@ -352,6 +352,23 @@ def test_metrics_by_block(env, monkeypatch):
     assert not any(name.startswith(("Block", "Leader")) for name in extras["log"])
 
 
+def test_weights_of_the_reward_may_differ_between_environments(env):
+    saved = {name: weight.clone() for name, weight in env.reward_weights.items()}
+    for name, weight in env.reward_weights.items():
+        assert torch.equal(weight, torch.full((NUM_ENVS,), float(getattr(env.cfg, name))))
+        weight.zero_()
+    env.reward_weights["position_reward_scale"][8:16] = -2.0
+    env.reward_weights["action_reward_scale"][16:24] = -3.0
+    actions = random_actions()
+    _, reward, *_, extras = env.step(actions)
+    for name, weight in saved.items():
+        env.reward_weights[name].copy_(weight)
+    assert (reward[:8] == 0.0).all() and (reward[24:] == 0.0).all()
+    torch.testing.assert_close(reward[8:16], -2.0 * env._position_error[8:16])
+    torch.testing.assert_close(reward[16:24], -3.0 * actions[16:24].square().sum(-1))
+    assert "true_objective" not in extras
+
+
 def test_state_survives_a_round_trip(env):
     env.common_step_counter = 1234
     state = env.state_dict()

@@ -351,7 +351,7 @@ def make_trainer(path, max_iterations, seed=0, env_class=Ranked, run_folder=None
 def test_a_resume_in_the_middle_of_an_interval_is_exact(tmp_path, env_class, options):
     # compared after 48, 80 and 128 steps of a learner and resumed after 64; the learner that changed first is left
     # alone the second time
-    options |= {"interval": 40, "start_after": 40, "threshold_absolute": 0.0, "mutation_rate": 0.5}
+    options = {**options, "interval": 40, "start_after": 40, "threshold_absolute": 0.0, "mutation_rate": 0.5}
     whole = make_trainer(tmp_path / "whole", 8, env_class=env_class, **options)
     whole.train()
     first = make_trainer(tmp_path / "parts", 4, env_class=env_class, **options)
