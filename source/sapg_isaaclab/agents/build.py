@@ -39,7 +39,7 @@ def build_agent(env: Any, cfg: AgentCfg, *, with_memory: bool = True) -> Agent:
 
 
 def _sapg(env: Any, cfg: SapgCfg, with_memory: bool) -> SAPG:
-    cfg.check(env.num_envs if with_memory else cfg.num_blocks)
+    cfg.check(env.num_envs if with_memory else None)
     spaces = flat_spaces(env, "SAPG")
     model = BlockActorCritic(
         **spaces,
@@ -62,7 +62,7 @@ def _sapg(env: Any, cfg: SapgCfg, with_memory: bool) -> SAPG:
 
 
 def _dexpbt(env: Any, cfg: DexPbtCfg, with_memory: bool) -> DexPBT:
-    layout = cfg.check(env.num_envs if with_memory else cfg.num_blocks)
+    layout = cfg.check(env.num_envs if with_memory else None)
     spaces = flat_spaces(env, "DexPBT")
     block = types.SimpleNamespace(num_envs=layout.block_size, device=env.device, **spaces)
     task = env.unwrapped
@@ -79,7 +79,7 @@ def _dexpbt(env: Any, cfg: DexPbtCfg, with_memory: bool) -> DexPBT:
 
 
 def _pql(env: Any, cfg: PqlCfg, with_memory: bool) -> PQL:
-    cfg.check(env.num_envs if with_memory else 1)
+    cfg.check(env.num_envs if with_memory else None)
     spaces = flat_spaces(env, "PQL")
     seen = (spaces["observation_space"], spaces["action_space"], env.device)
     shape = {"hidden_sizes": cfg.hidden_sizes, "activation": cfg.activation}

@@ -30,6 +30,7 @@ MINI_BATCH_SIZE = 1536
 """Rows of the fixed minibatches: what the growing ones, 4 N, have at the smallest size of the study, N = 384."""
 
 _SHARED = {"hidden_sizes": (32, 32), "rewards_scale": 0.1}
+_REPLAY = {"batch_size": 512, "replay_size": 200_000, "learning_rate": 2e-3}
 _small = functools.partial(SapgCfg, **_SHARED)
 
 ALGORITHMS: dict[str, Callable[..., Any]] = {
@@ -40,10 +41,8 @@ ALGORITHMS: dict[str, Callable[..., Any]] = {
     "dexpbt": functools.partial(
         DexPbtCfg, **_SHARED, interval=8_192, start_after=8_192, initial_delay=16_384, mutation_rate=0.3
     ),
-    "pql": functools.partial(PqlCfg, **_SHARED, batch_size=1_024, replay_size=200_000),
-    "pql_d": functools.partial(
-        PqlCfg, **_SHARED, batch_size=1_024, replay_size=200_000, critic="distributional", value_range=(-1.0, 4.0)
-    ),
+    "pql": functools.partial(PqlCfg, **_SHARED, **_REPLAY),
+    "pql_d": functools.partial(PqlCfg, **_SHARED, **_REPLAY, critic="distributional", value_range=(-1.0, 4.0)),
 }
 """Makers of an agent's configuration by name: the algorithm's defaults with networks, rewards, intervals and replay of
 a size that suits a few hundred environments and ten thousands of steps."""

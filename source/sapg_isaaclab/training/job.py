@@ -100,7 +100,7 @@ def _new(args: argparse.Namespace, tokens: list[str]) -> Job:
     env_cfg.seed = agent_cfg.seed
     chosen = args.num_envs is not None or any(token.startswith("env.scene.num_envs=") for token in tokens)
     _complete(env_cfg, agent_cfg, args.num_envs, args.device, tokens)
-    blocks = getattr(agent_cfg, "num_blocks", 1)
+    blocks = agent_cfg.num_blocks
     if not chosen and blocks > 0:
         # the task's own number need not suit every number of blocks; what the user asks for is never changed
         env_cfg.scene.num_envs -= env_cfg.scene.num_envs % blocks
@@ -203,12 +203,12 @@ def saved_configs(saved: dict[str, Any], tokens: list[str] | None = None) -> tup
     return task, env_cfg, agent_cfg
 
 
-def check_agent(agent_cfg: Any, num_envs: int) -> None:
+def check_agent(agent_cfg: Any, num_envs: int | None) -> None:
     """Check an agent's options.
 
     Args:
         agent_cfg: The options.
-        num_envs: Number of environments.
+        num_envs: Number of environments; None for an agent that only acts.
 
     Raises:
         InputError: If an option is wrong.
@@ -225,7 +225,7 @@ def _complete(env_cfg: Any, agent_cfg: Any, num_envs: int | None, device: str | 
     if env_cfg.scene.num_envs < 1:
         raise InputError(f"--num_envs {env_cfg.scene.num_envs} is not allowed; it must be at least 1")
     if hasattr(env_cfg, "num_blocks"):
-        env_cfg.num_blocks = getattr(agent_cfg, "num_blocks", 1)
+        env_cfg.num_blocks = agent_cfg.num_blocks
     given = {token.split("=", 1)[0] for token in tokens}
     if agent_cfg.timeout_bootstrap == "final_obs" and "env.compute_final_obs" not in given:
         env_cfg.compute_final_obs = True

@@ -116,7 +116,7 @@ def plan(args: argparse.Namespace, tokens: list[str], num_envs: int) -> Replay:
     if args.checkpoint == "none":
         task = task_config.check_task(task)
         env_cfg, agent_cfg = task_config.resolve_configs(task, tokens)
-        check_agent(agent_cfg, getattr(agent_cfg, "num_blocks", 1))
+        check_agent(agent_cfg, None)
     else:
         _refuse_agent_options(tokens)
         experiment = None

@@ -93,11 +93,11 @@ class DexPbtCfg(SapgCfg):
         """
         return [f"learner {block}" for block in range(self.num_blocks)]
 
-    def check(self, num_envs: int) -> BlockLayout:
+    def check(self, num_envs: int | None) -> BlockLayout:
         """Check every option and their combination.
 
         Args:
-            num_envs: Number of environments of this process.
+            num_envs: Number of environments of this process; None for an agent that only acts.
 
         Returns:
             The block layout, one block per learner.
@@ -111,6 +111,7 @@ class DexPbtCfg(SapgCfg):
                 f"agent.num_blocks is {self.num_blocks}; a population needs at least 3 learners to compare"
                 " (a single one: --algorithm ppo)"
             )
+        num_envs = self.num_blocks * max(self.mini_batches, 1) if num_envs is None else num_envs
         layout = BlockLayout(num_envs, self.num_blocks)
         self.learner_cfg().check(layout.block_size)
         self._check_population()

@@ -54,7 +54,7 @@ class PQL(Agent):
         cfg = PqlCfg(**(cfg or {})) if cfg is None or isinstance(cfg, dict) else cfg
         if memory is not None and not isinstance(memory, Replay):
             raise ValueError(f"PQL needs a Replay, not {type(memory).__name__}; use build_agent(env, cfg)")
-        self.layout = cfg.check(memory.num_envs if memory is not None else 1)
+        self.layout = cfg.check(memory.num_envs if memory is not None else None)
         super().__init__(
             cfg=cfg,
             models=models,

@@ -122,11 +122,11 @@ class PqlCfg(AgentCfg):
         """
         return ["policy"]
 
-    def check(self, num_envs: int) -> BlockLayout:
+    def check(self, num_envs: int | None) -> BlockLayout:
         """Check every option and their combination.
 
         Args:
-            num_envs: Number of environments of this process.
+            num_envs: Number of environments of this process; None for an agent that only acts.
 
         Returns:
             The block layout: one block.
@@ -136,6 +136,7 @@ class PqlCfg(AgentCfg):
         """
         check_types(self)
         check_hidden_sizes(self.hidden_sizes)
+        num_envs = 1 if num_envs is None else num_envs
         layout = BlockLayout(num_envs, self.num_blocks)
         at_least_one = ("rollouts", "n_step", "batch_size", "updates_per_step", "critic_updates_per_actor_update")
         for name in at_least_one:

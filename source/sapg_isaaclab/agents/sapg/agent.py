@@ -62,7 +62,7 @@ class SAPG(Agent):
         cfg = SapgCfg(**(cfg or {})) if cfg is None or isinstance(cfg, dict) else cfg
         if memory is not None and not isinstance(memory, BlockMemory):
             raise ValueError(f"SAPG needs a BlockMemory, not {type(memory).__name__}; use build_agent(env, cfg)")
-        self.layout = cfg.check(memory.num_envs if memory is not None else cfg.num_blocks)
+        self.layout = cfg.check(memory.num_envs if memory is not None else None)
         super().__init__(
             cfg=cfg,
             models=models,

@@ -233,11 +233,11 @@ class SapgCfg(AgentCfg):
         followers = [f"follower {block}" for block in range(1, self.num_blocks)]
         return ["leader", *followers] if followers else ["policy"]
 
-    def check(self, num_envs: int) -> BlockLayout:
+    def check(self, num_envs: int | None) -> BlockLayout:
         """Check every option and their combination.
 
         Args:
-            num_envs: Number of environments of this process.
+            num_envs: Number of environments of this process; None for an agent that only acts.
 
         Returns:
             The block layout.
@@ -246,6 +246,7 @@ class SapgCfg(AgentCfg):
             ValueError: With one line that says what came, what is allowed and what to type.
         """
         check_types(self)
+        num_envs = self.num_blocks * max(self.mini_batches, 1) if num_envs is None else num_envs
         layout = BlockLayout(num_envs, self.num_blocks)
         positive = ("latent_dim", "rollouts", "n_step", "learning_epochs", "mini_batches", "sequence_length")
         require(self.rnn_units >= 0, f"agent.rnn_units is {self.rnn_units}; it must not be negative (0 is no LSTM)")
