@@ -45,8 +45,8 @@ BARS: dict[str, Bar] = {
 """Bar of every algorithm, by its name in :data:`~sapg_isaaclab.study.runs.ALGORITHMS`.
 
 In so short a training none of these gets over the trap with every seed: their bars are on the decoy's level and say
-that they learn, not that they explore. PQL earns less than the decoy offers because its returns are of actions with noise, whose
-standard deviation goes up to 0.8.
+that they learn, not that they explore. PQL earns less than the decoy offers because its returns are of actions with
+noise, whose standard deviation goes up to 0.8.
 """
 
 
