@@ -125,6 +125,11 @@ class DexPbtCfg(SapgCfg):
                     f"agent.{field.name} is {value}, but learners of a population share neither networks nor data;"
                     " remove the option"
                 )
+        if self.compile:
+            # a compiled loss goes on with the coefficients it was compiled with
+            raise ValueError(
+                "agent.compile=true cannot be had with a population, whose options change as it learns; remove the option"
+            )
         for name, lowest in (("interval", 1), ("start_after", 0), ("initial_delay", 0)):
             if getattr(self, name) < lowest:
                 raise ValueError(f"agent.{name} is {getattr(self, name)}; it must be at least {lowest}")
