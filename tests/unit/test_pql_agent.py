@@ -337,7 +337,7 @@ def test_sizes_tell_the_memory():
     assert agent.sizes() == {
         "environments": "12",
         "batch": "8192 rows, 8 critic and 4 actor updates per step",
-        "replay": "1,000,000 transitions, 0.056 GB",
+        "replay": "1,000,000 transitions, 56 MB",
     }
 
 

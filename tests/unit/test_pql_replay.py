@@ -118,15 +118,12 @@ def test_draws_are_whole_uniform_rows_of_the_filled_part():
 
 
 def test_a_buffer_that_the_environment_reuses_is_copied():
-    replay = small(num_envs=1, n_step=1)
     buffer, done = torch.ones(1, 1), torch.zeros(1, dtype=torch.bool)
-    replay.n_step = 1
+    replay = small(num_envs=1, n_step=2)
     replay.add(Step(buffer, buffer, buffer.view(-1), buffer, done, ~done))
-    two = small(num_envs=1, n_step=2)
-    two.add(Step(buffer, buffer, buffer.view(-1), buffer, done, ~done))
     buffer.fill_(7.0)
-    two.add(Step(buffer, buffer, buffer.view(-1), buffer, done, ~done))
-    assert two.rows[0].tolist() == [1.0, 1.0, 7.0, 1.0 + 0.5 * 7.0, 0.25]
+    replay.add(Step(buffer, buffer, buffer.view(-1), buffer, done, ~done))
+    assert replay.rows[0].tolist() == [1.0, 1.0, 7.0, 1.0 + 0.5 * 7.0, 0.25]
 
 
 def test_no_window_reaches_across_a_cut():

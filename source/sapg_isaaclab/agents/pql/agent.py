@@ -107,7 +107,7 @@ class PQL(Agent):
         return {
             "environments": str(memory.num_envs),
             "batch": f"{cfg.batch_size} rows, {critic} critic and {actor:g} actor updates per step",
-            "replay": f"{memory.size:,} transitions, {memory.bytes / 1e9:.2g} GB",
+            "replay": f"{memory.size:,} transitions, {memory.bytes / 1e6:,.0f} MB",
         }
 
     # -- acting --------------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ class Learner:
         device = torch.device(actor.device)
         if cfg.cuda_streams and device.type != "cuda":
             raise ValueError(
-                f"agent.cuda_streams=true, but the device is {device}; drop the option or use --device cuda"
+                f"agent.cuda_streams=true, but the device is {device}; drop the option or use --device cuda:0"
             )
         self.actor, self.critic, self.target_critic = actor, critic, target_critic
         self.scaler, self.replay, self.cfg, self.generator = scaler, replay, cfg, generator
