@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from sapg_isaaclab.agents.dexpbt.cfg import DexPbtCfg
+from sapg_isaaclab.agents.sapg.cfg import ABLATIONS
 from sapg_isaaclab.training import checkpoint, task_config
 from sapg_isaaclab.training.errors import InputError, one_line
 from sapg_isaaclab.training.run_folder import RunFolder, check_writable, experiment_name
@@ -94,8 +95,11 @@ def _new(args: argparse.Namespace, tokens: list[str]) -> Job:
     task = task_config.check_task(args.task)
     algorithm = args.algorithm or "sapg"
     env_cfg, agent_cfg = task_config.resolve_configs(task, tokens, algorithm)
-    if algorithm == "ppo":
-        agent_cfg.num_blocks = 1
+    if algorithm == "ppo" and agent_cfg.num_blocks != 1:  # presets with one block are PPO already
+        given = {token.split("=", 1)[0] for token in tokens}
+        for name, value in ABLATIONS["ppo"].items():
+            if f"agent.{name}" not in given:
+                setattr(agent_cfg, name, value)
     agent_cfg.seed = task_config.check_seed(args.seed if args.seed is not None else agent_cfg.seed)
     env_cfg.seed = agent_cfg.seed
     chosen = args.num_envs is not None or any(token.startswith("env.scene.num_envs=") for token in tokens)

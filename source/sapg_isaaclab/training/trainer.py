@@ -160,7 +160,8 @@ class Trainer:
         self.episodes.finish_iteration()
         row = self._env_metrics() | self.episodes.metrics(self.agent.leader) | self.agent.metrics
         self._write_decisions()
-        self._tolerance = row.get("Metrics/success_tolerance", 0.0)
+        own = f"Tolerance/block_{self.agent.leader}"  # where every block has a curriculum of its own
+        self._tolerance = row.get(own, row.get("Metrics/success_tolerance", 0.0))
         self._check_agent(self.agent.metrics)
         duration = time.monotonic() - began
         self.wall_time_s += duration

@@ -39,12 +39,13 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "entropy_003": {"entropy_loss_scale": 0.003},
     "entropy_005": {"entropy_loss_scale": 0.005},
     "mu_clip": {"importance_clip": "mu"},
-    "ppo": {"num_blocks": 1, "shuffle": False},
-    "ppo_fixed_minibatch": {"num_blocks": 1, "mini_batch_size": 32768},
+    "ppo": {"num_blocks": 1, "shuffle": False, "entropy_loss_scale": 0.0},
+    "ppo_fixed_minibatch": {"num_blocks": 1, "entropy_loss_scale": 0.0, "mini_batch_size": 32768},
 }
 """Presets of every task: the lines of Figure 6 (six blocks), Eq. 3, and PPO with either rule for its minibatches.
 
-``ppo`` is the paper's baseline, whose minibatches grow with the number of environments and are fixed groups of them.
+``ppo`` is the paper's baseline, whose minibatches grow with the number of environments and are fixed groups of them; it
+has no entropy bonus on any task.
 ``ppo_fixed_minibatch`` has more minibatches instead of larger ones.
 """
 
