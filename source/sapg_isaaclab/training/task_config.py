@@ -18,7 +18,7 @@ from sapg_isaaclab.training.errors import InputError, one_line
 from sapg_isaaclab.training.overrides import apply_override, get_option
 
 ALGORITHMS = {"sapg": "sapg", "ppo": "sapg", "dexpbt": "dexpbt", "pql": "pql"}
-"""Values of ``--algorithm``, and whose configuration each uses; ``ppo`` is SAPG with the options of its preset ``ppo``."""
+"""Values of ``--algorithm``, and whose configuration each uses: ``ppo`` is SAPG's preset of that name."""
 
 SELECTORS = ("physics", "renderer", "presets")
 

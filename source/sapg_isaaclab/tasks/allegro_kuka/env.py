@@ -10,13 +10,13 @@ shows the state as it then is.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 import warp as wp
-from isaaclab.envs import DirectRLEnv
 
 from sapg_isaaclab.assets.tables.cuboids import BASE_EDGE, edges, mass, object_scales
 from sapg_isaaclab.tasks.allegro_kuka import rewards
@@ -25,10 +25,9 @@ from sapg_isaaclab.tasks.allegro_kuka.env_cfg import AllegroKukaEnvCfg, RegraspG
 from sapg_isaaclab.tasks.allegro_kuka.goals import Goal, Regrasp, Reorient, Throw, uniform_rotation
 from sapg_isaaclab.tasks.allegro_kuka.keypoints import keypoint_offsets, keypoints, rotate
 from sapg_isaaclab.tasks.allegro_kuka.objects import assign_objects, objects_in
+from sapg_isaaclab.tasks.base import TaskEnv
 from sapg_isaaclab.tasks.curriculum import ToleranceCurriculum
-from sapg_isaaclab.tasks.make import check_num_blocks, check_registration_kwargs, resolve_env_cfg
 from sapg_isaaclab.tasks.physics import contact_buffers
-from sapg_isaaclab.tasks.rendering import aim_cameras
 
 GOALS = {RegraspGoalCfg: Regrasp, ThrowGoalCfg: Throw, ReorientGoalCfg: Reorient}
 
@@ -43,18 +42,6 @@ TIP_OFFSETS = ((0.05, 0.005, 0.0), (0.05, 0.005, 0.0), (0.05, 0.005, 0.0), (0.06
 TERMS = ("fingertip", "lifting", "lift_bonus", "keypoint", "goal_bonus", "arm_velocity", "hand_velocity")
 """Reward terms in the order in which they are summed."""
 
-REWARD_WEIGHTS = (
-    "fingertip_reward_scale",
-    "lifting_reward_scale",
-    "lift_bonus",
-    "lift_threshold",
-    "keypoint_reward_scale",
-    "goal_bonus",
-    "arm_velocity_reward_scale",
-    "hand_velocity_reward_scale",
-)
-"""Options of the reward that may differ between environments."""
-
 MAX_FINGERTIP_IMPROVEMENT = 10.0
 MAX_KEYPOINT_IMPROVEMENT = 100.0
 """Largest improvements that are paid [m]; never reached, kept from the official code."""
@@ -63,58 +50,38 @@ UNSET = -1.0
 """Value of a closest distance that has not been measured yet."""
 
 
-class AllegroKukaEnv(DirectRLEnv):
+class AllegroKukaEnv(TaskEnv):
     """An arm with a hand picks up a cuboid and brings it to goals (paper, Section 5; official code).
 
-    ``extras["log"]`` holds 0-dim tensors. ``extras["successes"]``, shape (N,), is the number of goals each environment
-    reached in its last finished episode, 0 until its first one ends; later steps write into the same tensor.
-    ``extras["true_objective"]``, shape (N,), is what a population of policies is ranked by: that episode's successes
-    and the tolerance in force.
-    ``extras["final_obs"]["policy"]``, shape (N, O), is valid in steps where some episode ended and only for those
-    environments: the observation of the state the episode ended in.
+    ``extras["true_objective"]``, shape (N,), is what a population of policies is ranked by: the successes of each
+    environment's last finished episode and the tolerance in force.
     """
 
     cfg: AllegroKukaEnvCfg
 
-    def __init__(
-        self,
-        cfg: AllegroKukaEnvCfg | None = None,
-        render_mode: str | None = None,
-        *,
-        num_envs: int | None = None,
-        device: str | None = None,
-        seed: int | None = None,
-        physics: str | None = None,
-        env_cfg_entry_point: str | None = None,
-        **kwargs: Any,
-    ):
-        """Make the environment, from a configuration or from a few choices.
+    REWARD_WEIGHTS = (
+        "fingertip_reward_scale",
+        "lifting_reward_scale",
+        "lift_bonus",
+        "lift_threshold",
+        "keypoint_reward_scale",
+        "goal_bonus",
+        "arm_velocity_reward_scale",
+        "hand_velocity_reward_scale",
+    )
 
-        Args:
-            cfg: Complete configuration; the remaining choices must then be None.
-            render_mode: As in Gymnasium.
-            num_envs: Number of environments. Defaults to the task's.
-            device: ``"cpu"`` or ``"cuda:<index>"``. Defaults to the first GPU where there is one, else the CPU.
-            seed: Seed of the environment. Defaults to none.
-            physics: Physics preset. Defaults to ``"ovphysx"``.
-            env_cfg_entry_point: ``"module:class"`` of the configuration to start from; given by the registration.
-            kwargs: The rest of the registration; not used.
-
-        Raises:
-            ValueError: If a choice is not possible.
-        """
-        check_registration_kwargs(kwargs)
-        cfg = resolve_env_cfg(cfg, env_cfg_entry_point, num_envs=num_envs, device=device, seed=seed, physics=physics)
+    def _prepare(self, cfg: AllegroKukaEnvCfg) -> contextlib.AbstractContextManager[None]:
         _check(cfg)
         _fit_contact_buffers(cfg)
         scales = object_scales(cfg.object_sets, cfg.object_seed)[: cfg.max_shapes]
-        scales = scales[: cfg.scene.num_envs // cfg.num_blocks]
-        assignment = assign_objects(cfg.scene.num_envs, cfg.num_blocks, len(scales))
+        self._scales = scales[: cfg.scene.num_envs // cfg.num_blocks]
+        self._assignment = assign_objects(cfg.scene.num_envs, cfg.num_blocks, len(self._scales))
         self.goal: Goal = GOALS[type(cfg.goal)](**vars(cfg.goal))
         cfg.observation_space = sum(self.observation_layout(cfg).values())
-        with objects_in(cfg.scene, scales, assignment):
-            super().__init__(cfg, render_mode)
+        return objects_in(cfg.scene, self._scales, self._assignment)
 
+    def _set_up(self) -> None:
+        cfg, scales = self.cfg, self._scales
         self.robot, self.object = self.scene["robot"], self.scene["object"]
         self.bucket = self.scene["bucket"] if isinstance(self.goal, Throw) else None
         joints, _ = self.robot.find_joints(cfg.joint_names, preserve_order=True)
@@ -128,7 +95,7 @@ class AllegroKukaEnv(DirectRLEnv):
         self._body_points = torch.tensor((PALM_OFFSET, *TIP_OFFSETS), device=self.device)
         self._default_joint_pos = torch.tensor(cfg.default_joint_pos, device=self.device)
 
-        shapes = torch.as_tensor(assignment, device=self.device)
+        shapes = torch.as_tensor(self._assignment, device=self.device)
         self.object_edges = torch.tensor([edges(scale) for scale in scales], device=self.device)[shapes]
         """Edges of the objects [m], shape (N, 3)."""
         self._object_scale = self.object_edges / BASE_EDGE
@@ -148,14 +115,9 @@ class AllegroKukaEnv(DirectRLEnv):
         self._on_cpu = self.device == "cpu"
         self._measured = False
         self._allocate()
-        self.extras["successes"] = self._finished_successes
         self.extras["true_objective"] = self.curriculum.true_objective(self._finished_successes)
-        self.extras["log"] = {}
 
         self._markers: list[ColoredCuboids | GoalBalls] = []
-        if self.sim.visualizers:
-            self.set_debug_vis(True)
-            aim_cameras(self, cfg.camera_eye, cfg.camera_lookat)
 
     def _allocate(self) -> None:
         """Make the buffers that outlive a step. They are only ever written in place."""
@@ -169,7 +131,6 @@ class AllegroKukaEnv(DirectRLEnv):
         self.goal_quat[:, 3] = 1.0
         self.lifted = zeros(dtype=torch.bool)
         self.near_steps = zeros(dtype=torch.long)
-        self.successes = zeros()
         self.closest_tip = zeros(4)
         self.closest_keypoint = zeros()
         # what observations show: the values before the last step's update
@@ -179,11 +140,8 @@ class AllegroKukaEnv(DirectRLEnv):
         self._last_reward = zeros()
         self._force = zeros(3)
         self._force_probability = zeros()
-        self._finished_successes = zeros()
         self._episode_terms = zeros(len(TERMS))
         self._finished_terms = zeros(len(TERMS))
-        self.reward_weights = {name: zeros() + getattr(self.cfg, name) for name in REWARD_WEIGHTS}
-        """Weights of the reward by option, shape (N,) each; write into them for other weights in some environments."""
 
     # actions
 
@@ -491,15 +449,11 @@ class AllegroKukaEnv(DirectRLEnv):
     # checkpoints
 
     def state_dict(self) -> dict[str, Any]:
-        """What of the environment a resumed run needs; episodes themselves start anew.
-
-        Returns:
-            Numbers by name.
-        """
-        return {"common_step_counter": self.common_step_counter, "curriculum": self.curriculum.state_dict()}
+        """Like :meth:`TaskEnv.state_dict`, with the curriculum."""
+        return {**super().state_dict(), "curriculum": self.curriculum.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what :meth:`state_dict` returned.
+        """Like :meth:`TaskEnv.load_state_dict`, with the curriculum.
 
         Args:
             state: The saved numbers.
@@ -507,7 +461,7 @@ class AllegroKukaEnv(DirectRLEnv):
         Raises:
             KeyError: If one is missing.
         """
-        self.common_step_counter = int(state["common_step_counter"])
+        super().load_state_dict(state)
         self.curriculum.load_state_dict(state["curriculum"])
 
     # drawing
@@ -529,7 +483,6 @@ class AllegroKukaEnv(DirectRLEnv):
 
 def _check(cfg: AllegroKukaEnvCfg) -> None:
     """Refuse values that have no meaning."""
-    check_num_blocks(cfg.scene.num_envs, cfg.num_blocks)
     choices = {
         "hold": (cfg.hold, ("cumulative", "consecutive")),
         "force_mass": (cfg.force_mass, ("env0", "per_object")),

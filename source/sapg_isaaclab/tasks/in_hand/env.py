@@ -7,79 +7,43 @@ the order of ``cfg.joint_names`` whatever order the physics engine uses.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import torch
-from isaaclab.envs import DirectRLEnv
 
 from sapg_isaaclab.assets.tables import find_table
+from sapg_isaaclab.tasks.base import TaskEnv
 from sapg_isaaclab.tasks.goal_marker import GoalMarker
 from sapg_isaaclab.tasks.in_hand import rewards
 from sapg_isaaclab.tasks.in_hand.env_cfg import InHandReorientEnvCfg
-from sapg_isaaclab.tasks.make import check_num_blocks, check_registration_kwargs, resolve_env_cfg
-from sapg_isaaclab.tasks.rendering import aim_cameras
-
-REWARD_WEIGHTS = (
-    "position_reward_scale",
-    "rotation_reward_scale",
-    "action_reward_scale",
-    "success_bonus",
-    "fall_penalty",
-)
-"""Options of the reward that may differ between environments."""
 
 
-class InHandReorientEnv(DirectRLEnv):
-    """A dexterous hand reorients an object in its palm (official code, Allegro and Shadow hand tasks).
-
-    ``extras["log"]`` holds 0-dim tensors. ``extras["successes"]``, shape (N,), is the number of goals each environment
-    reached in its last finished episode, 0 until its first one ends; later steps write into the same tensor.
-    ``extras["final_obs"]["policy"]``, shape (N, O), is valid in steps where some episode ended and only for those
-    environments: the observation of the state the episode ended in.
-    """
+class InHandReorientEnv(TaskEnv):
+    """A dexterous hand reorients an object in its palm (official code, Allegro and Shadow hand tasks)."""
 
     cfg: InHandReorientEnvCfg
 
-    def __init__(
-        self,
-        cfg: InHandReorientEnvCfg | None = None,
-        render_mode: str | None = None,
-        *,
-        num_envs: int | None = None,
-        device: str | None = None,
-        seed: int | None = None,
-        physics: str | None = None,
-        env_cfg_entry_point: str | None = None,
-        **kwargs: Any,
-    ):
-        """Make the environment, from a configuration or from a few choices.
+    REWARD_WEIGHTS = (
+        "position_reward_scale",
+        "rotation_reward_scale",
+        "action_reward_scale",
+        "success_bonus",
+        "fall_penalty",
+    )
 
-        Args:
-            cfg: Complete configuration; the remaining choices must then be None.
-            render_mode: As in Gymnasium.
-            num_envs: Number of environments. Defaults to the task's.
-            device: ``"cpu"`` or ``"cuda:<index>"``. Defaults to the first GPU where there is one, else the CPU.
-            seed: Seed of the environment. Defaults to none.
-            physics: Physics preset. Defaults to ``"ovphysx"``.
-            env_cfg_entry_point: ``"module:class"`` of the configuration to start from; given by the registration.
-            kwargs: The rest of the registration; not used.
-
-        Raises:
-            ValueError: If a choice is not possible.
-        """
-        check_registration_kwargs(kwargs)
-        cfg = resolve_env_cfg(cfg, env_cfg_entry_point, num_envs=num_envs, device=device, seed=seed, physics=physics)
-        check_num_blocks(cfg.scene.num_envs, cfg.num_blocks)
+    def _prepare(self, cfg: InHandReorientEnvCfg) -> contextlib.AbstractContextManager[None]:
         if cfg.joint_force_obs not in ("zero", "measured"):
             raise ValueError(f"joint_force_obs={cfg.joint_force_obs!r} is unknown; use 'zero' or 'measured'")
         layout = self.observation_layout(cfg)
         if "fingertip_wrench" in layout and getattr(cfg.scene, "joint_wrench", None) is None:
             raise ValueError(f"obs_type={cfg.obs_type!r} needs the sensor scene.joint_wrench; use obs_type='full'")
         cfg.observation_space = sum(layout.values())
-        super().__init__(cfg, render_mode)
+        return contextlib.nullcontext()
 
+    def _set_up(self) -> None:
+        cfg = self.cfg
         self.hand, self.object = self.scene["robot"], self.scene["object"]
         self._resolve_names()
 
@@ -89,19 +53,7 @@ class InHandReorientEnv(DirectRLEnv):
         self.goal_quat = torch.zeros(self.num_envs, 4, device=self.device)
         self.goal_quat[:, 3] = 1.0
         self.targets = torch.zeros(self.num_envs, len(self._actuated_ids), device=self.device)
-        self.successes = torch.zeros(self.num_envs, device=self.device)
-        self._finished_successes = torch.zeros(self.num_envs, device=self.device)
-        self.reward_weights = {
-            name: torch.full((self.num_envs,), float(getattr(cfg, name)), device=self.device) for name in REWARD_WEIGHTS
-        }
-        """Weights of the reward by option, shape (N,) each; write into them for other weights in some environments."""
-        self.extras["successes"] = self._finished_successes
-        self.extras["log"] = {}
-
         self._goal_marker: GoalMarker | None = None
-        if self.sim.visualizers:
-            self.set_debug_vis(True)
-            aim_cameras(self, cfg.camera_eye, cfg.camera_lookat)
 
     def _resolve_names(self) -> None:
         """Turn names of joints and bodies into indices of the physics engine's tensors."""
@@ -331,27 +283,6 @@ class InHandReorientEnv(DirectRLEnv):
             log |= {f"Block_{block}/successes": value for block, value in enumerate(blocks.unbind())}
             log["Leader/successes"] = blocks[0]
         self.extras["log"] = log
-
-    # checkpoints
-
-    def state_dict(self) -> dict[str, int]:
-        """What of the environment a resumed run needs; episodes themselves start anew.
-
-        Returns:
-            Numbers by name.
-        """
-        return {"common_step_counter": self.common_step_counter}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Take over what :meth:`state_dict` returned.
-
-        Args:
-            state: The saved numbers.
-
-        Raises:
-            KeyError: If one is missing.
-        """
-        self.common_step_counter = int(state["common_step_counter"])
 
     # drawing
 

@@ -1,0 +1,108 @@
+"""What the environments of all tasks share: how they are made, what they tell an agent, what a resume needs."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import torch
+from isaaclab.envs import DirectRLEnv, DirectRLEnvCfg
+
+from sapg_isaaclab.tasks.make import check_num_blocks, check_registration_kwargs, resolve_env_cfg
+from sapg_isaaclab.tasks.rendering import aim_cameras
+
+
+class TaskEnv(DirectRLEnv):
+    """A task for a partitioned agent.
+
+    ``extras["log"]`` holds 0-dim tensors. ``extras["successes"]``, shape (N,), is the number of goals each environment
+    reached in its last finished episode, 0 until its first one ends; later steps write into the same tensor.
+    ``extras["final_obs"]["policy"]``, shape (N, O), is valid in steps where some episode ended and only for those
+    environments: the observation of the state the episode ended in.
+    """
+
+    REWARD_WEIGHTS: tuple[str, ...] = ()
+    """Options of the reward that may differ between environments."""
+
+    def __init__(
+        self,
+        cfg: DirectRLEnvCfg | None = None,
+        render_mode: str | None = None,
+        *,
+        num_envs: int | None = None,
+        device: str | None = None,
+        seed: int | None = None,
+        physics: str | None = None,
+        env_cfg_entry_point: str | None = None,
+        **kwargs: Any,
+    ):
+        """Make the environment, from a configuration or from a few choices.
+
+        Args:
+            cfg: Complete configuration; the remaining choices must then be None.
+            render_mode: As in Gymnasium.
+            num_envs: Number of environments. Defaults to the task's.
+            device: ``"cpu"`` or ``"cuda:<index>"``. Defaults to the first GPU where there is one, else the CPU.
+            seed: Seed of the environment. Defaults to none.
+            physics: Physics preset. Defaults to ``"ovphysx"``.
+            env_cfg_entry_point: ``"module:class"`` of the configuration to start from; given by the registration.
+            kwargs: The rest of the registration; not used.
+
+        Raises:
+            ValueError: If a choice is not possible.
+        """
+        check_registration_kwargs(kwargs)
+        cfg = resolve_env_cfg(cfg, env_cfg_entry_point, num_envs=num_envs, device=device, seed=seed, physics=physics)
+        check_num_blocks(cfg.scene.num_envs, cfg.num_blocks)
+        with self._prepare(cfg):
+            super().__init__(cfg, render_mode)
+        self.successes = torch.zeros(self.num_envs, device=self.device)
+        self._finished_successes = torch.zeros(self.num_envs, device=self.device)
+        self.reward_weights = {
+            name: torch.full((self.num_envs,), float(getattr(cfg, name)), device=self.device)
+            for name in self.REWARD_WEIGHTS
+        }
+        """Weights of the reward by option, shape (N,) each; write into them for other weights in some environments."""
+        self.extras["successes"] = self._finished_successes
+        self.extras["log"] = {}
+        self._set_up()
+        if self.sim.visualizers:
+            self.set_debug_vis(True)
+            aim_cameras(self, cfg.camera_eye, cfg.camera_lookat)
+
+    def _prepare(self, cfg: Any) -> contextlib.AbstractContextManager[None]:
+        """Check and complete the configuration, before anything is made.
+
+        Args:
+            cfg: The configuration.
+
+        Returns:
+            What the scene is made in.
+
+        Raises:
+            ValueError: If a value has no meaning.
+        """
+        raise NotImplementedError
+
+    def _set_up(self) -> None:
+        """Look up what the scene holds and make the buffers of the task."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        """What of the environment a resumed run needs; episodes themselves start anew.
+
+        Returns:
+            Numbers by name.
+        """
+        return {"common_step_counter": self.common_step_counter}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what :meth:`state_dict` returned.
+
+        Args:
+            state: The saved numbers.
+
+        Raises:
+            KeyError: If one is missing.
+        """
+        self.common_step_counter = int(state["common_step_counter"])
