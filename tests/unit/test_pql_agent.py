@@ -218,6 +218,23 @@ def test_with_staleness_each_half_sees_the_other_as_of_the_beginning_of_the_step
     assert not flat(agent.actor).equal(actor) and not flat(agent.critic).equal(critic)
 
 
+def test_with_staleness_the_other_half_is_really_looked_at_as_it_was():
+    agent, env = make()
+    run(agent, env, 6)
+    calls = {}
+    nets = {"actor": agent.actor, "critic": agent.critic}
+    nets |= {"seen actor": agent.learner.seen_actor, "seen critic": agent.learner.seen_critic}
+    for name, net in nets.items():
+
+        def spy(*inputs, name=name, evaluate=net.evaluate):
+            calls[name] = calls.get(name, 0) + 1
+            return evaluate(*inputs)
+
+        net.evaluate = spy
+    agent.learner.learn()
+    assert calls == {"seen actor": 8, "critic": 8, "actor": 4, "seen critic": 4}
+
+
 def test_without_staleness_each_half_sees_the_newest_of_the_other():
     agent, env = make(staleness=0)
     run(agent, env, 6)

@@ -88,13 +88,13 @@ def small(size=10, num_envs=4, n_step=2) -> Replay:
 def test_ring_wraps_where_the_environments_do_not_divide_it():
     replay = small()
     sizes = []
-    for t in range(7):
+    for t in range(9):
         fill(replay, range(t, t + 1))
         sizes.append(len(replay))
-    assert sizes == [0, 4, 8, 10, 10, 10, 10]
-    # transitions begin in steps 0 to 5, four rows each: the newest 10 of 24 are the last 2 rows of step 3 and all of
-    # steps 4 and 5, row i of all lying at i modulo 10
-    kept = [(env, step) for step in range(6) for env in range(4)]
+    assert sizes == [0, 4, 8, 10, 10, 10, 10, 10, 10]
+    # transitions begin in steps 0 to 7, four rows each: the newest 10 of 32 are the last 2 rows of step 5 and all of
+    # steps 6 and 7, row i of all lying at i modulo 10, so that two of step 7 are at the end and two at the beginning
+    kept = [(env, step) for step in range(8) for env in range(4)]
     expected = torch.zeros(10, 5)
     for i, (env, t) in list(enumerate(kept))[-10:]:
         expected[i % 10] = torch.tensor([coded(env, t), -coded(env, t), coded(env, t + 2), t + 0.5 * (t + 1), 0.25])
