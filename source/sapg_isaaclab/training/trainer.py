@@ -217,7 +217,7 @@ class Trainer:
         if names:
             raise TrainingError(
                 f"the environment returned a {' and a '.join(names)} that is not finite (NaN or infinite) in iteration"
-                f" {self.iteration + 1}; training stopped before learning from it, the last checkpoint is intact"
+                f" {self.iteration + 1}; training stopped, the last checkpoint is intact"
             )
 
     def _check_agent(self, values: dict[str, float]) -> None:
