@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import difflib
+import importlib.util
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -14,6 +15,9 @@ from sapg_isaaclab.training.errors import InputError, TrainingError, one_line
 from sapg_isaaclab.training.task_config import SELECTORS
 
 _ELSEWHERE = {"--video": "videos are made by scripts/play.py", "--checkpoint": "use --resume or --init_from"}
+
+_OPTIONAL_VIEWERS = ("viser", "rerun")
+"""Viewers in the browser: extras of isaaclab, named like the module they install."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -85,6 +89,9 @@ def parse(parser: Parser, argv: list[str] | None) -> tuple[argparse.Namespace, l
             )
     if args.headless and args.visualizer:
         raise InputError(f"--headless and --viz {','.join(args.visualizer)} contradict each other; drop one of them")
+    for viewer in args.visualizer or ():
+        if viewer in _OPTIONAL_VIEWERS and importlib.util.find_spec(viewer) is None:
+            raise InputError(f"--viz {viewer} is not installed; pip install 'isaaclab[{viewer}]==3.0.*'")
     return args, tokens
 
 
