@@ -66,14 +66,15 @@ def difference(first: object, second: object) -> dict[str, float]:
     import numpy as np
 
     both = (first[:, -1] > 0) & (second[:, -1] > 0)
+    ended = {"ended_first": int((first[:, -1] == 0).sum()), "ended_second": int((second[:, -1] == 0).sum())}
     first, second = first[both], second[both]
     joints = np.abs(first[:, :-8] - second[:, :-8])
     positions = np.linalg.norm(first[:, -8:-5] - second[:, -8:-5], axis=-1)
     dot = np.abs((first[:, -5:-1] * second[:, -5:-1]).sum(-1)).clip(max=1.0)
     if not both.any():
-        return {"environments": 0}
+        return ended
     return {
-        "environments": int(both.sum()),
+        **ended,
         "joints_mean_rad": float(joints.mean()),
         "joints_max_rad": float(joints.max()),
         "object_median_m": float(np.median(positions)),
