@@ -197,6 +197,9 @@ pip_install() {
 
 install() {
     [[ -w $root ]] || die "no complete .venv in $root, and no right to write one there."
+    # What is behind a link belongs to somebody else, and making an environment anew clears its folder.
+    [[ ! -L $venv ]] || die "$venv is a link to $(readlink -f -- "$venv"), which was not made for this checkout;" \
+        "remove the link, or activate that environment instead."
     exec 9>>"$root/.venv.lock"
     if command -v flock >/dev/null && ! flock -n 9; then
         say "another start is installing; waiting for it"

@@ -250,6 +250,17 @@ def test_environment_is_made_again_where_its_python_is_gone_or_it_was_moved(chec
     assert checkout.count("-m venv") == 3
 
 
+def test_an_environment_behind_a_link_is_left_alone(checkout):
+    fake_python(checkout.bin / "python3.12")
+    other = checkout.root.with_name("other")
+    other.mkdir()
+    (other / "precious").touch()
+    (checkout.root / ".venv").symlink_to(other)
+    error = one_line(checkout.run("-p", "hello.py"))
+    assert ".venv is a link to" in error and str(other) in error and "remove the link" in error
+    assert [path.name for path in other.iterdir()] == ["precious"] and checkout.calls.read_text() == ""
+
+
 def test_two_starts_at_once_install_once(checkout):
     fake_python(checkout.bin / "python3.12")
     starts = [checkout.start("-p", "hello.py", PIP_SECONDS=0.5) for _ in range(3)]
