@@ -68,6 +68,16 @@ def test_last_row_means_the_last_tenth(tmp_path):
     assert rows[-1]["Leader/episodes"] - rows[-9]["Leader/episodes"] == 64
 
 
+def test_goal_that_was_lost_again_is_told_from_one_never_found(tmp_path):
+    rows = [{}, {"Leader/successes": 0.25}, {"Leader/successes": 0.0, "Leader/return": 3.0}]
+    run = runs.RunFolder(tmp_path)
+    run.metrics_file.write_text(
+        "".join(json.dumps(row | {"env_steps": 1, "Perf/wall_time_s": 1}) + "\n" for row in rows)
+    )
+    found = runs.outcome(run)
+    assert (found["return"], found["successes"], found["peak_successes"]) == (3.0, 0.0, 0.25)
+
+
 def test_mean_and_error_by_hand():
     assert scaling.mean_and_error([1.0, 2.0, 3.0]) == pytest.approx((2.0, 1.0 / np.sqrt(3.0)))
     assert scaling.mean_and_error([4.0]) == (4.0, 0.0)

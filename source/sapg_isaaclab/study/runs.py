@@ -187,13 +187,16 @@ def outcome(run: RunFolder) -> dict[str, Any]:
 
     Returns:
         Over the last tenth of training, with sampled actions: ``return`` and ``successes`` (share of episodes) of the
-        leader, ``block_returns`` of all policies; ``env_steps`` and ``wall_time_s``.
+        leader, ``block_returns`` of all policies. Besides ``peak_successes``, the leader's highest at any time, which
+        tells a goal that was never found from one that was lost again, ``env_steps`` and ``wall_time_s``.
     """
-    row = metrics.read(run)[-1]
+    rows = metrics.read(run)
+    row = rows[-1]
     blocks = [row[tag] for tag in sorted(row) if tag.startswith("Block_") and tag.endswith("/return")]
     return {
         "return": row["Leader/return"],
         "successes": row["Leader/successes"],
+        "peak_successes": max(past.get("Leader/successes", 0.0) for past in rows),
         "block_returns": blocks or [row["Leader/return"]],
         "env_steps": row["env_steps"],
         "wall_time_s": row["Perf/wall_time_s"],

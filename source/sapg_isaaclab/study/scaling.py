@@ -6,6 +6,7 @@ environments a run is given four times the data. Whoever uses data well cannot g
 
 from __future__ import annotations
 
+import collections
 import pathlib
 from typing import Any
 
@@ -149,7 +150,8 @@ def plot(data: dict[str, Any], path: pathlib.Path) -> None:
     panels[1].set_ylabel("share of episodes that are a success")
     panels[1].set_ylim(-0.03, 1.03)
     panels[1].legend(frameon=False)
-    seeds = len({run["seed"] for run in data["runs"]})
+    counts = collections.Counter((run["algorithm"], run["num_envs"]) for run in data["runs"]).values()
+    seeds = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
     figure.suptitle(f"{data['env']}: {seeds} seeds, {data['iterations']} updates each, mean and standard error")
     figure.savefig(path, dpi=150)
     plt.close(figure)
