@@ -14,7 +14,7 @@ import numpy as np
 
 from sapg_isaaclab.study import references
 from sapg_isaaclab.study.runs import Setting, outcome
-from sapg_isaaclab.training.run_folder import RunFolder, package_versions
+from sapg_isaaclab.training.run_folder import RunFolder
 
 
 def settings(env: str, algorithms: list[str], sizes: list[int], seeds: list[int], iterations: int) -> list[Setting]:
@@ -47,7 +47,7 @@ def collect(runs: dict[Setting, RunFolder]) -> dict[str, Any]:
 
     Returns:
         Plain values: ``env``, ``iterations``, ``references``, one entry of ``runs`` per run with its algorithm,
-        num_envs, seed and :func:`~sapg_isaaclab.study.runs.outcome`, and what it was made with.
+        num_envs, seed and :func:`~sapg_isaaclab.study.runs.outcome`, the commits of all, and the packages of the first.
     """
     first = next(iter(runs))
     commits = sorted({(run.manifest()["git"] or {}).get("commit") or "unknown" for run in runs.values()})
@@ -60,7 +60,7 @@ def collect(runs: dict[Setting, RunFolder]) -> dict[str, Any]:
             for setting, run in sorted(runs.items(), key=lambda item: _order(item[0]))
         ],
         "commits": commits,
-        "packages": package_versions(),
+        "packages": runs[first].manifest()["packages"],
     }
 
 
