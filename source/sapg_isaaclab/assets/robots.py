@@ -169,7 +169,7 @@ KUKA_ALLEGRO_CFG = ALLEGRO_HAND_CFG.replace(
     spawn=ALLEGRO_HAND_CFG.spawn.replace(
         usd_path=usd_path(KUKA_ALLEGRO.name),
         rigid_props=[
-            # slower than the official 1000 m/s: an object that starts inside a finger must not throw it past its limits
+            # slower than the official 1000 m/s: an object that starts inside a finger throws it less far
             ALLEGRO_HAND_CFG.spawn.rigid_props[0].replace(linear_damping=0.01, max_depenetration_velocity=5.0),
             MujocoRigidBodyCfg(gravcomp=1.0),
         ],
