@@ -39,7 +39,7 @@ def test_evaluate_measures_an_untrained_follower(trained, capsys):
     assert load_script("evaluate").main([*arguments, "--episodes", "3", "--num_envs", "3", SHORT]) == 0
     output = capsys.readouterr().out
     assert "untrained follower 3, stochastic actions" in output
-    assert "block 3, stochastic actions, 3 episodes" in output
+    assert "follower 3, stochastic actions, 3 episodes" in output
 
 
 @pytest.mark.slow
