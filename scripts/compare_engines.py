@@ -3,8 +3,8 @@
     python scripts/compare_engines.py --task SAPG-Allegro-Reorient
 
 Both start from the same random states (same seed) and get the same smooth actions: joints swing gently about where they
-start, without pushes on the object. Each engine runs in
-a process of its own. Environments whose episode ended on either engine are left out from then on.
+start, without pushes on the object. Each engine runs in a process of its own. Environments whose episode ended on
+either engine are left out from then on.
 """
 
 from __future__ import annotations

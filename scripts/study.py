@@ -86,6 +86,7 @@ def _bars(args: argparse.Namespace) -> int:
 
 def _scaling(args: argparse.Namespace) -> int:
     from sapg_isaaclab.study import runs, scaling
+    from sapg_isaaclab.training.run_folder import write_atomically
 
     settings = scaling.settings(args.env, args.algorithms, args.num_envs, args.seeds, args.iterations)
     done: dict[Any, Any] = {}
@@ -97,7 +98,7 @@ def _scaling(args: argparse.Namespace) -> int:
               f" {found['wall_time_s']:.0f} s{' (done before)' if before else ''}", flush=True)  # fmt: skip
     data = scaling.collect(done)
     target = args.output / f"scaling_{args.env}.json"
-    target.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    write_atomically(target, json.dumps(data, indent=1) + "\n")
     scaling.plot(data, target.with_suffix(".png"))
     print(scaling.table(data))
     print(f"written to {target} and {target.with_suffix('.png')}")

@@ -10,10 +10,9 @@ import collections
 import pathlib
 from typing import Any
 
-import numpy as np
-
 from sapg_isaaclab.study import references
 from sapg_isaaclab.study.runs import Setting, outcome
+from sapg_isaaclab.training.replay import statistics
 from sapg_isaaclab.training.run_folder import RunFolder
 
 
@@ -73,8 +72,8 @@ def mean_and_error(values: list[float]) -> tuple[float, float]:
     Returns:
         The mean, and the sample standard deviation over the root of their number; 0 for a single one.
     """
-    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
-    return float(np.mean(values)), float(error)
+    figures = statistics(values)
+    return figures["mean"], figures["standard_error"]
 
 
 def lines(data: dict[str, Any], quantity: str) -> dict[str, dict[int, tuple[float, float]]]:

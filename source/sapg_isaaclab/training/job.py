@@ -95,15 +95,15 @@ def _new(args: argparse.Namespace, tokens: list[str]) -> Job:
     task = task_config.check_task(args.task)
     algorithm = args.algorithm or "sapg"
     env_cfg, agent_cfg = task_config.resolve_configs(task, tokens, algorithm)
+    given = _given(tokens)
     if algorithm == "ppo" and agent_cfg.num_blocks != 1:  # presets with one block are PPO already
-        given = {token.split("=", 1)[0] for token in tokens}
         for name, value in ABLATIONS["ppo"].items():
             if f"agent.{name}" not in given:
                 setattr(agent_cfg, name, value)
     agent_cfg.seed = task_config.check_seed(args.seed if args.seed is not None else agent_cfg.seed)
     env_cfg.seed = agent_cfg.seed
-    chosen = args.num_envs is not None or any(token.startswith("env.scene.num_envs=") for token in tokens)
-    _complete(env_cfg, agent_cfg, args.num_envs, args.device, tokens)
+    chosen = args.num_envs is not None or "env.scene.num_envs" in given
+    _complete(env_cfg, agent_cfg, args.num_envs, args.device, given)
     blocks = agent_cfg.num_blocks
     if not chosen and blocks > 0:
         # the task's own number need not suit every number of blocks; what the user asks for is never changed
@@ -157,7 +157,7 @@ def _resumed(args: argparse.Namespace, tokens: list[str]) -> Job:
         raise InputError(f"checkpoint {path} lies in no run folder, so no run can go on; use --init_from {path}")
     task_config.check_resume(args, tokens, saved)
     task, env_cfg, agent_cfg = saved_configs(saved)
-    _complete(env_cfg, agent_cfg, saved["num_envs"], args.device, saved["overrides"])
+    _complete(env_cfg, agent_cfg, saved["num_envs"], args.device, _given(saved["overrides"]))
     check_agent(agent_cfg, saved["num_envs"])
     check_writable(run.path.parent, run.path.name)
     trainer_cfg = _trainer_cfg(args, saved["trainer"])
@@ -191,7 +191,7 @@ def saved_configs(saved: dict[str, Any], tokens: list[str] | None = None) -> tup
     """
     tokens = tokens or []
     task = task_config.check_task(saved["task"])
-    replaced = {token.split("=", 1)[0] for token in tokens}
+    replaced = _given(tokens)
     kept = [token for token in saved["overrides"] if token.split("=", 1)[0] not in replaced]
     env_cfg, agent_cfg = task_config.resolve_configs(task, kept + tokens, saved["algorithm"])
     fields = {field.name for field in dataclasses.fields(agent_cfg)}
@@ -223,14 +223,18 @@ def check_agent(agent_cfg: Any, num_envs: int | None) -> None:
         raise InputError(one_line(error)) from error
 
 
-def _complete(env_cfg: Any, agent_cfg: Any, num_envs: int | None, device: str | None, tokens: list[str]) -> None:
+def _given(tokens: list[str]) -> set[str]:
+    """Names of the options that presets and overrides set."""
+    return {token.split("=", 1)[0] for token in tokens}
+
+
+def _complete(env_cfg: Any, agent_cfg: Any, num_envs: int | None, device: str | None, given: set[str]) -> None:
     env_cfg.scene.num_envs = num_envs if num_envs is not None else env_cfg.scene.num_envs
     env_cfg.sim.device = device if device is not None else env_cfg.sim.device
     if env_cfg.scene.num_envs < 1:
         raise InputError(f"--num_envs {env_cfg.scene.num_envs} is not allowed; it must be at least 1")
     if hasattr(env_cfg, "num_blocks"):
         env_cfg.num_blocks = agent_cfg.num_blocks
-    given = {token.split("=", 1)[0] for token in tokens}
     if agent_cfg.timeout_bootstrap == "final_obs" and "env.compute_final_obs" not in given:
         env_cfg.compute_final_obs = True
     if isinstance(agent_cfg, DexPbtCfg) and hasattr(env_cfg, "curriculum") and "env.curriculum.gate" not in given:
@@ -254,10 +258,6 @@ def _trainer_cfg(args: argparse.Namespace, saved: dict[str, Any]) -> TrainerCfg:
     names = [field.name for field in dataclasses.fields(TrainerCfg)]
     given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     return TrainerCfg(**{"max_iterations": DEFAULT_ITERATIONS, **saved, **given})
-
-
-def _agent_yaml(agent_cfg: Any) -> str:
-    return yaml.safe_dump(task_config.plain(agent_cfg), sort_keys=False)
 
 
 def _env_yaml(env_cfg: Any) -> str:

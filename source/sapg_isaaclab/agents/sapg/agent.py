@@ -128,10 +128,10 @@ class SAPG(Agent):
             Text by name.
         """
         layout, batch = self.layout, self.cfg.rollouts * self.layout.num_envs
-        rows = self.cfg.mini_batch_size or batch // self.cfg.mini_batches
+        rows = minibatch_bounds(batch, batch, self.cfg)[1]
         return {
             "environments": f"{layout.num_envs} = {layout.num_blocks} blocks x {layout.block_size}",
-            "batch": f"{batch} rows = {self.cfg.rollouts} steps x {layout.num_envs}, minibatch {min(rows, batch)}",
+            "batch": f"{batch} rows = {self.cfg.rollouts} steps x {layout.num_envs}, minibatch {rows}",
         }
 
     # -- acting --------------------------------------------------------------------------------------------------------
