@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from sapg_isaaclab.study import references
-from sapg_isaaclab.study.envs import ENVS, KeyDoor, TwoGoals
+from sapg_isaaclab.study.envs import ENVS, KeyDoor, TwoGoals, TwoHills
 
 
 def place(env, position, velocity=(0.0, 0.0), age=0, flag=False):
@@ -19,11 +19,12 @@ def place(env, position, velocity=(0.0, 0.0), age=0, flag=False):
 
 
 class OnePoint:
-    """The rules of both environments for one point in plain numbers, without resets."""
+    """The rules of all environments for one point in plain numbers, without resets."""
 
     def __init__(self, env, index):
         (self.x, self.y), (self.vx, self.vy) = env.position[index].tolist(), env.velocity[index].tolist()
-        self.age, self.flag, self.two_goals = int(env.age[index]), bool(env.flag[index]), isinstance(env, TwoGoals)
+        self.age, self.flag = int(env.age[index]), bool(env.flag[index])
+        self.two_goals, self.two_hills = isinstance(env, TwoGoals), isinstance(env, TwoHills)
 
     def step(self, ax, ay):
         self.vx = 0.8 * self.vx + 0.03 * min(1.0, max(-1.0, ax))
@@ -42,6 +43,11 @@ class OnePoint:
             at_goal = math.hypot(x - 0.7, y + 0.6) < 0.25
             self.flag |= at_goal
             reward = 1.0 if at_goal else 0.25 * math.exp(-((x + 0.5) ** 2 + (y + 0.6) ** 2) / 0.32)
+            return reward, False, self.age >= 64
+        if self.two_hills:
+            to_decoy, to_goal = math.hypot(x + 0.5, y + 0.5), math.hypot(x - 0.75, y - 0.75)
+            self.flag |= to_goal < 0.25
+            reward = 0.25 * math.exp(-(to_decoy**2) / 0.045) + math.exp(-(to_goal**2) / 0.045)
             return reward, False, self.age >= 64
         self.flag |= math.hypot(x + 0.7, y + 0.7) < 0.2
         to_door = math.hypot(x - 0.7, y - 0.7)
@@ -80,7 +86,19 @@ def test_vectorised_step_equals_one_point_in_plain_numbers(name):
 def test_references_are_in_order_and_as_drawn(name):
     random, decoy, optimal = (references.measure(name, behaviour, 2000) for behaviour in references.BEHAVIOURS)
     assert random.mean < 0.4 * decoy.mean < 0.2 * optimal.mean
-    assert (random.successes < 0.01, decoy.successes, optimal.successes) == (True, 0.0, 1.0)
+    assert (decoy.successes, optimal.successes) == (0.0, 1.0)
+    assert 0.08 < random.successes < 0.13 if name == "two_hills" else random.successes < 0.01
+
+
+def test_random_actions_earn_twice_as_much_at_the_goal_of_the_mild_trap_as_at_its_decoy():
+    env, generator, at_goal, at_decoy = TwoHills(4000), torch.Generator().manual_seed(0), 0.0, 0.0
+    for step in range(128):
+        rewards = env.step(torch.randn(4000, 2, generator=generator))[1].view(-1)
+        rewards *= step >= 64  # by then every episode began at the start
+        nearer_to_goal = env._distance(env.goal_place) < env._distance(env.decoy_place)
+        at_goal += (rewards * nearer_to_goal).sum().item()
+        at_decoy += (rewards * ~nearer_to_goal).sum().item()
+    assert 1.7 < at_goal / at_decoy < 2.4
 
 
 def test_return_of_the_controllers_by_hand():

@@ -1,16 +1,19 @@
 """Environments with an exploration trap: a point on a plane, thousands at once on one core, no simulator.
 
-Both were designed by the same three rules, not by what an algorithm makes of them:
+All were designed by the same rules, not by what an algorithm makes of them:
 
-- A *decoy* pays a little, at once, and can be seen from the start, so that gradient ascent around one mean action finds
-  it. A *goal* pays several times as much, also with discount 0.99, but nothing points to it.
+- A *decoy* pays a little and is found first. A *goal* pays several times as much, also with discount 0.99, but nothing
+  points to it.
 - What the decoy asks for leads away from the goal, so that a policy that has settled there no longer explores it.
-- Random actions reach the goal in one or two of a thousand episodes: now and then with a few hundred environments, in
-  every update with tens of thousands. Whether a method can use that is what is measured.
+- In the two hard ones the decoy is felt at the start, and random actions reach the goal in one or two of a thousand
+  episodes: now and then with a few hundred environments, in every update with tens of thousands. In the mild one
+  neither is felt at the start, random actions reach the goal in a tenth of the episodes and earn twice as much there as
+  at the decoy, which is only nearer. Whether a method can use that is what is measured.
 
 ==============  ===========================  ====================================================  ===================
 name            trap                         decoy                                                 goal
 ==============  ===========================  ====================================================  ===================
+``two_hills``   reward with two modes, mild  a low narrow hill                                     a high one, farther
 ``two_goals``   reward with two modes        a wide hill of reward next to the start               through a gap, away
 ``key_door``    long horizon, sparse reward  waiting at a door that pays a little for being close  fetch the key first
 ==============  ===========================  ====================================================  ===================
@@ -219,6 +222,59 @@ class PointEnv:
 _STATE = ("position", "velocity", "flag", "age", "successes")
 
 
+class TwoHills(PointEnv):
+    """A reward with two modes, and nothing between them. The far one pays four times as much as the near one.
+
+    ::
+
+         +1 +-----------------+
+            |              G  |     S  start, at (0, 0)
+            |                 |     D  decoy, at (-0.5, -0.5): pays 0.25 exp(-d^2 / 0.045) per step
+            |        S        |     G  goal, at (0.75, 0.75): pays exp(-d^2 / 0.045) per step
+            |                 |
+            |    D            |
+         -1 +-----------------+
+           -1               +1
+
+    Neither hill is felt at the start. An episode has 64 steps and only ends by time. A success is an episode that came
+    within 0.25 of the goal.
+    """
+
+    episode_length = 64
+    start = (0.0, 0.0)
+    decoy_place, goal_place, goal_radius = (-0.5, -0.5), (0.75, 0.75), 0.25
+
+    def pay(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pay for closeness to either top; the flag is raised near the goal.
+
+        Returns:
+            Rewards and False. Shape (N,) each.
+        """
+        to_decoy, to_goal = self._distance(self.decoy_place), self._distance(self.goal_place)
+        self.flag = self.flag | (to_goal < self.goal_radius)
+        hills = 0.25 * torch.exp(-to_decoy.square() / 0.045) + torch.exp(-to_goal.square() / 0.045)
+        return hills, torch.zeros_like(self.flag)
+
+    def succeeded(self, terminated: torch.Tensor) -> torch.Tensor:
+        """Whether the goal was reached.
+
+        Args:
+            terminated: Not used.
+
+        Returns:
+            Shape (N,), bool.
+        """
+        return self.flag
+
+    def decoy(self) -> torch.Tensor:
+        """Actions of a controller that goes to the decoy's top and stays. Shape (N, 2)."""
+        return self.steer(*self.decoy_place)
+
+    def optimal(self) -> torch.Tensor:
+        """Actions of a controller that goes to the goal's top and stays. Shape (N, 2)."""
+        return self.steer(*self.goal_place)
+
+
 class TwoGoals(PointEnv):
     """A reward with two modes. The far one, behind a wall with a gap, pays four times as much as the near one.
 
@@ -346,5 +402,5 @@ class KeyDoor(PointEnv):
         return self.steer(*(torch.where(self.flag, d, k) for k, d in zip(key, door)))
 
 
-ENVS: dict[str, type[PointEnv]] = {"two_goals": TwoGoals, "key_door": KeyDoor}
+ENVS: dict[str, type[PointEnv]] = {"two_hills": TwoHills, "two_goals": TwoGoals, "key_door": KeyDoor}
 """Environments by name."""

@@ -35,6 +35,8 @@ _small = functools.partial(SapgCfg, **_SHARED)
 
 ALGORITHMS: dict[str, Callable[..., Any]] = {
     "sapg": _small,
+    "sapg_no_off_policy": functools.partial(_small, **ABLATIONS["no_off_policy"]),
+    "sapg_separate": functools.partial(_small, separate=True),
     "sapg_fixed_minibatch": functools.partial(_small, mini_batch_size=MINI_BATCH_SIZE),
     "ppo": functools.partial(_small, **ABLATIONS["ppo"]),
     "ppo_fixed_minibatch": functools.partial(_small, num_blocks=1, mini_batch_size=MINI_BATCH_SIZE),
