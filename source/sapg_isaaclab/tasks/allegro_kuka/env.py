@@ -3,9 +3,9 @@
 Positions are in the environment frame [m], quaternions xyzw, joints in the order of ``cfg.joint_names`` whatever order
 the physics engine uses, fingers in the order index, middle, ring, thumb.
 
-A control step, in the order of :class:`DirectRLEnv`: targets and pushes; physics; ``_get_dones`` measures, counts and
-decides; ``_get_rewards`` pays, logs and draws the next goals; episodes that ended start anew; ``_get_observations``
-shows the state as it then is.
+A control step, in the order of :class:`DirectRLEnv`: targets and pushes; physics; ``_get_dones`` keeps joints within
+their limits, measures, counts and decides; ``_get_rewards`` pays, logs and draws the next goals; episodes that ended
+start anew; ``_get_observations`` shows the state as it then is.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from sapg_isaaclab.tasks.allegro_kuka import rewards
 from sapg_isaaclab.tasks.allegro_kuka.drawing import ColoredCuboids, GoalBalls
 from sapg_isaaclab.tasks.allegro_kuka.env_cfg import AllegroKukaEnvCfg, RegraspGoalCfg, ReorientGoalCfg, ThrowGoalCfg
 from sapg_isaaclab.tasks.allegro_kuka.goals import Goal, Regrasp, Reorient, Throw, uniform_rotation
+from sapg_isaaclab.tasks.allegro_kuka.joint_stops import overshoot, put_on_stops
 from sapg_isaaclab.tasks.allegro_kuka.keypoints import keypoint_offsets, keypoints, rotate
 from sapg_isaaclab.tasks.allegro_kuka.objects import assign_objects, objects_in
 from sapg_isaaclab.tasks.base import TaskEnv
@@ -173,6 +174,18 @@ class AllegroKukaEnv(TaskEnv):
 
     # dones, rewards
 
+    def _hold_stops(self) -> None:
+        """Put joints that the engine left beyond their limits back onto them; few of a million need it."""
+        pos, lower, upper = self.joint_pos, self._joint_lower, self._joint_upper
+        beyond = (overshoot(pos, lower, upper) > self.cfg.joint_limit_tolerance).any(-1)
+        if not beyond.any():
+            return
+        rows = beyond.nonzero().squeeze(-1)
+        pos, vel = put_on_stops(pos[rows], self.joint_vel[rows], lower, upper)
+        self.robot.write_joint_state_to_sim_index(
+            position=pos, velocity=vel, joint_ids=self._joint_ids, env_ids=rows.to(torch.int32)
+        )
+
     def _get_dones(self) -> tuple[torch.Tensor, torch.Tensor]:
         cfg = self.cfg
         finished = self._finished_successes
@@ -180,6 +193,7 @@ class AllegroKukaEnv(TaskEnv):
             finished = finished[: self.num_envs // cfg.num_blocks]
         self.curriculum.update(self.common_step_counter, finished)
 
+        self._hold_stops()
         self._measure()
         tip, keypoint = self._tip_distance, self._keypoint_distance
         closest_tip = torch.where(self.closest_tip < 0.0, tip, self.closest_tip)

@@ -209,6 +209,10 @@ class AllegroKukaEnvCfg(DirectRLEnvCfg):
     hand_smoothing: float = 1.0
     """Weight of the new hand target in the moving average with the previous one; 1 is no smoothing."""
 
+    joint_limit_tolerance: float = 0.005
+    """Joints that end a control step farther beyond their limits than this are put back onto them [rad]; ``inf`` leaves
+    them to the engine."""
+
     # -- resets ----------------------------------------------------------------------------------------------------
 
     default_joint_pos: tuple[float, ...] = (*KUKA_ALLEGRO_ARM_POS, *(0.0,) * 16)
