@@ -94,7 +94,7 @@ def run(env, hand, joint_ids, measure, worst=None):
         worst.see("joint beyond its limit [rad]", excess)
         worst.see("joint speed [rad/s]", hand.data.joint_vel.torch[:, joint_ids].abs())
         speed = env.object.data.root_lin_vel_w.torch.norm(dim=-1)
-        # the tasks' own pushes, up to several times its weight, may carry off an object for as long as an episode lasts
+        # the tasks' own pushes may exceed the weight of a light object and carry it off, ever faster
         near = (env.object_pos - start).norm(dim=-1) < REACH
         worst.see("object speed [m/s]", speed[near])
         worst.see("object kinetic energy [J]", (0.5 * masses * speed**2)[near])
