@@ -141,7 +141,8 @@ def test_arm_and_cuboids_stay_out_of_the_table(task):
     env.close()
     assert watched.counts["joints put back"] < 2e-4 * STEPS * NUM_ENVS * 23
     assert worst["joint beyond its limit, as the engine left it [rad]"] < 1.0
-    assert worst["joint beyond its limit [rad]"] < LIMIT_TOLERANCE
+    # sharper than needed: what is within LIMIT_TOLERANCE in so few steps may be luck
+    assert worst["joint beyond its limit [rad]"] < env.cfg.joint_limit_tolerance + 1e-6 < LIMIT_TOLERANCE
     assert worst["object speed [m/s]"] < 20.0
     assert worst["cuboid in the table [m]"] < 0.02
     assert worst["hand in the table [m]"] < 0.04
