@@ -17,7 +17,7 @@ from sapg_isaaclab.agents.sapg import SapgCfg
 from sapg_isaaclab.agents.sapg import agent as sapg_agent
 from sapg_isaaclab.agents.sapg.batch import minibatch_bounds, row_order
 from sapg_isaaclab.agents.sapg.blocks import BlockLayout
-from sapg_isaaclab.training import checkpoint, distributed, metrics
+from sapg_isaaclab.training import checkpoint, cli, distributed, metrics
 from sapg_isaaclab.training.episodes import EpisodeTracker
 from sapg_isaaclab.training.errors import InputError, TrainingError
 from sapg_isaaclab.training.run_folder import RunFolder
@@ -361,6 +361,27 @@ def test_ranks_that_were_started_differently_are_refused(team):
     assert all(isinstance(error, InputError) for error in errors) and silent == []
     assert lines == ["error: num_envs is 12 on rank 0 and 24 on rank 1; start all with one command"]
     assert team.values(start_with, (12, 12)) == [None, None]
+
+
+def command(rank):
+    """A script whose command is wrong, on both ranks or on one."""
+
+    def refuse(argv):
+        with distributed.together(Ranks.current()):
+            if argv == "both" or rank == 1:
+                raise InputError(f"--num_envs {argv} is not allowed")
+        return 0
+
+    return [cli.run_command(refuse, argv) for argv in ("both", "one")]
+
+
+def test_a_wrong_command_is_answered_once(team):
+    (codes, lines), (others, silent) = team.run(command)
+    assert codes == others == [2, 2] and silent == ""
+    assert lines.splitlines() == [
+        "error: --num_envs both is not allowed",
+        "error: rank 1: --num_envs one is not allowed",
+    ]
 
 
 # -- a rank that is gone -----------------------------------------------------------------------------------------------
