@@ -47,9 +47,7 @@ def test_a_seed_that_every_rank_would_draw_for_itself_is_refused(torchrun):
 
 def test_a_world_without_addresses_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
-    with pytest.raises(
-        InputError, match="to 4, but not RANK, LOCAL_RANK, MASTER_ADDR, MASTER_PORT; start"
-    ):
+    with pytest.raises(InputError, match="to 4, but not RANK, LOCAL_RANK, MASTER_ADDR, MASTER_PORT; start"):
         distributed.joined().__enter__()
 
 
@@ -81,9 +79,7 @@ def test_neighbouring_seeds_share_no_rank():
 def test_a_run_goes_on_with_as_many_ranks_as_it_had():
     distributed.check_resume("agent_1.pt", {}, ALONE)  # written before there were ranks
     distributed.check_resume("agent_1.pt", {"other_ranks": [{}]}, TWO)
-    with pytest.raises(
-        InputError, match=r"has 2 rank\(s\), this start has 1; start with torchrun .*=2 .*init_from"
-    ):
+    with pytest.raises(InputError, match=r"has 2 rank\(s\), this start has 1; start with torchrun .*=2 .*init_from"):
         distributed.check_resume("agent_1.pt", {"other_ranks": [{}]}, ALONE)
     with pytest.raises(InputError, match=r"has 1 rank\(s\), this start has 2; start without torchrun"):
         distributed.check_resume("agent_1.pt", {"other_ranks": []}, TWO)

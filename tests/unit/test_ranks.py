@@ -274,12 +274,12 @@ class Troubled(ToyEnv):
         return observations, *rest
 
 
-def train(rank, folder, max_iterations, resume=None, seed=0, trouble=(None, None), **options):
+def train(rank, folder, max_iterations, resume=None, seed=0, trouble=(None, None), agent=(), **options):
     """A run of the toy task, or its second half; trouble comes to the ranks for which it is given."""
     env = Troubled(12, seed=seed + 10 * rank, episode_length=6)
     env.trouble = trouble[rank]
     torch.manual_seed(seed + rank)
-    cfg = SapgCfg(**OPTIONS, learning_epochs=2, seed=seed)
+    cfg = SapgCfg(**OPTIONS, learning_epochs=2, seed=seed, **dict(agent))
     cfg.experiment.write_interval = cfg.experiment.checkpoint_interval = 0
     run = RunFolder(folder) if rank == 0 else None
     trainer = Trainer(env, build_agent(env, cfg), run, TrainerCfg(max_iterations=max_iterations, **options))
@@ -335,6 +335,13 @@ def test_a_bad_number_on_one_rank_ends_all_with_one_line(team, folder):
     assert "rank 1: the environment returned a observation that is not finite" in str(errors[0])
     assert lines == [f"error: {errors[0]}"] and silent == []
     assert checkpoint.load(checkpoint.latest(RunFolder(folder)))["iteration"] == 1
+
+
+def test_a_loss_that_is_not_finite_ends_all_with_one_line(team, folder):
+    options = {"folder": folder, "max_iterations": 5, "agent": {"rewards_scale": 3e38}}
+    errors, (lines, silent) = errors_of(team.run(train_with, options))
+    assert all(isinstance(error, TrainingError) for error in errors) and silent == []
+    assert len(lines) == 1 and "is not finite after iteration 1; training diverged" in lines[0]
 
 
 def test_a_fault_on_one_rank_ends_all_and_is_shown_where_it_happened(team, folder):

@@ -156,8 +156,8 @@ class Trainer:
 
     def _agree(self, stop: str | None, late: bool = False) -> tuple[str | None, bool]:
         """What all ranks do next: stop, for whichever rank was told to, or save, by the clock of rank 0."""
-        stops, lates = zip(*self.ranks.gather((stop, late)))
-        return next(filter(None, stops), None), lates[0]
+        told = self.ranks.gather((stop, late))
+        return next((reason for reason, _ in told if reason), None), told[0][1]
 
     # -- one iteration -------------------------------------------------------------------------------------------------
 
@@ -243,10 +243,11 @@ class Trainer:
     def _check_agent(self, values: dict[str, float]) -> None:
         bad = [tag for tag, value in values.items() if tag.startswith("Loss/") and not math.isfinite(value)]
         if bad:
-            raise TrainingError(
-                f"{bad[0]} is not finite after iteration {self.iteration}; training diverged, the last checkpoint is"
-                " intact. Try a smaller agent.learning_rate"
-            )
+            with distributed.together(self.ranks):  # losses are those of all ranks: none is missing here
+                raise TrainingError(
+                    f"{bad[0]} is not finite after iteration {self.iteration}; training diverged, the last checkpoint"
+                    " is intact. Try a smaller agent.learning_rate"
+                )
 
     def _collect_log(self, log: dict[str, Any] | None) -> None:
         scalars = {tag: value for tag, value in (log or {}).items() if getattr(value, "numel", lambda: 0)() == 1}
