@@ -59,9 +59,11 @@ class Job:
         Returns:
             Plain values by name.
         """
-        names = ("task", "algorithm", "num_envs", "seed", "overrides", "trainer", "init_from", "agent_cfg")
+        names = ("task", "algorithm", "num_envs", "seed", "overrides", "init_from")
         return {
             **{name: self.description[name] for name in names},
+            **self.description["trainer"],
+            **{f"agent.{name}": value for name, value in self.description["agent_cfg"].items()},
             "device": self.env_cfg.sim.device.partition(":")[0],
             "iteration": self.resume["iteration"] if self.resume else 0,
         }
