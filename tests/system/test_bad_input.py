@@ -99,6 +99,7 @@ TRAIN = [
     ([*TASK, "--device", "cuda:99"], ["cuda:99 does not exist", "cpu"]),
     ([*TASK, "--logger", "neptune"], ["--logger", "tensorboard", "wandb"]),
     ([*TASK, "--num_envs", "12", "--log_root", "LOGS/file"], ["cannot write", "LOGS/file", "--log_root"]),
+    ([*TASK, "--distributed"], ["--distributed needs a process for every rank", "torchrun --standalone"]),
     ([*TASK, *LOG, "--resume", "latest", "--init_from", "best"], ["--resume", "--init_from", "drop one"]),
     ([*TASK, "--log_root", "LOGS/none", "--resume", "latest"], ["no run with a checkpoint", "LOGS/none"]),
     ([*LOG, "--resume", "LOGS/none.pt"], ["none.pt does not exist", "runs found", "allegro_reorient"]),

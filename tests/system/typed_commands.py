@@ -18,15 +18,17 @@ def load_script(name):
     return module
 
 
-def command(name, *arguments):
-    """A script with the CPU and few environments."""
-    return [sys.executable, str(REPOSITORY / "scripts" / f"{name}.py"), "--device", "cpu", *map(str, arguments)]
+def command(name, *arguments, ranks=1):
+    """A script on the CPU, in one process or started by torchrun."""
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"] if ranks > 1 else []
+    script = str(REPOSITORY / "scripts" / f"{name}.py")
+    return [sys.executable, *torchrun, script, "--device", "cpu", *map(str, arguments)]
 
 
-def run_script(name, *arguments, cwd, **environment):
+def run_script(name, *arguments, cwd, ranks=1, **environment):
     """Run a script to its end."""
     return subprocess.run(
-        command(name, *arguments),
+        command(name, *arguments, ranks=ranks),
         cwd=cwd,
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         capture_output=True,

@@ -5,6 +5,7 @@ import signal
 import pytest
 import torch
 
+from same_state import assert_same_state
 from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 from sapg_isaaclab.training import checkpoint, metrics
@@ -29,25 +30,6 @@ def make_trainer(path, max_iterations, seed=0, env_class=ToyEnv, run=None, **opt
     agent = build_agent(env, cfg)
     run = run or RunFolder.create(path, "toy", {"task": "Toy"}, {"env": "{}\n", "agent": "{}\n"})
     return Trainer(env, agent, run, TrainerCfg(max_iterations=max_iterations, **options), {"task": "Toy"})
-
-
-def flatten(value, prefix=""):
-    """Leaves of nested dictionaries and lists by path."""
-    if isinstance(value, dict):
-        return {k: v for key, item in value.items() for k, v in flatten(item, f"{prefix}/{key}").items()}
-    if isinstance(value, (list, tuple)):
-        return {k: v for key, item in enumerate(value) for k, v in flatten(item, f"{prefix}/{key}").items()}
-    return {prefix: value}
-
-
-def assert_same_state(first, second):
-    first, second = flatten(first), flatten(second)
-    assert first.keys() == second.keys()
-    for key, value in first.items():
-        if "wall_time_s" in key or key.startswith("/trainer"):
-            continue
-        same = torch.equal(value, second[key]) if isinstance(value, torch.Tensor) else value == second[key]
-        assert same, key
 
 
 def test_2n_iterations_equal_n_resume_and_n_bit_by_bit(tmp_path):

@@ -16,6 +16,7 @@ from sapg_isaaclab.agents.pql.agent import PQL
 from sapg_isaaclab.agents.pql.cfg import PqlCfg
 from sapg_isaaclab.agents.pql.networks import Actor, DistributionalCritic, DoubleCritic
 from sapg_isaaclab.agents.pql.replay import Replay
+from sapg_isaaclab.agents.ranks import Ranks
 from sapg_isaaclab.agents.sapg.agent import SAPG
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 
@@ -32,8 +33,10 @@ def build_agent(env: Any, cfg: AgentCfg, *, with_memory: bool = True) -> Agent:
         The agent, ready for skrl's trainers (which call ``init``) or ours.
 
     Raises:
-        ValueError: If an option is wrong or a space is not a flat Box.
+        ValueError: If an option is wrong, a space is not a flat Box, or the algorithm cannot train on several ranks.
     """
+    if Ranks.current().size > 1 and type(cfg) is not SapgCfg:
+        raise ValueError(f"{type(cfg).__name__} trains in one process; on several ranks use SapgCfg")
     build = {PqlCfg: _pql, DexPbtCfg: _dexpbt, SapgCfg: _sapg}[type(cfg)]
     return build(env, cfg, with_memory)
 

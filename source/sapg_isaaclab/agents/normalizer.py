@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from sapg_isaaclab.agents.ranks import ALONE, Ranks
+
 
 class RunningMoments(nn.Module):
     """Mean and variance of everything seen so far, and the standardisation by them.
@@ -33,14 +35,17 @@ class RunningMoments(nn.Module):
         self.register_buffer("count", torch.ones((), dtype=torch.float64, device=device))
 
     @torch.no_grad()
-    def update(self, rows: torch.Tensor) -> None:
+    def update(self, rows: torch.Tensor, ranks: Ranks = ALONE) -> None:
         """Take rows into the moments.
 
         Args:
             rows: Finite numbers of shape (rows, D).
+            ranks: Processes whose rows are all taken, in the same order on each, so that the moments stay the same.
         """
         variance, mean = torch.var_mean(rows, dim=0, correction=0)
-        self.merge(mean.double(), variance.double(), torch.as_tensor(float(rows.shape[0]), device=rows.device))
+        count = torch.as_tensor(float(rows.shape[0]), dtype=torch.float64, device=rows.device)
+        for moments in ranks.gather_tensors(mean.double(), variance.double(), count):
+            self.merge(*moments)
 
     @torch.no_grad()
     def merge(self, mean: torch.Tensor, variance: torch.Tensor, count: torch.Tensor) -> None:
@@ -49,7 +54,7 @@ class RunningMoments(nn.Module):
         Args:
             mean: Mean of the other rows, float64. Shape (D,).
             variance: Biased variance of the other rows, float64. Shape (D,).
-            count: Number of the other rows, scalar tensor.
+            count: Number of the other rows, float64 scalar.
         """
         total = self.count + count
         delta = mean - self.mean
@@ -85,3 +90,25 @@ class RunningMoments(nn.Module):
 
     def _mean_std(self, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
         return self.mean.to(dtype), (self.variance + self.epsilon).sqrt().to(dtype)
+
+
+def standardize(values: torch.Tensor, ranks: Ranks = ALONE) -> torch.Tensor:
+    """Subtract the mean and divide by the unbiased standard deviation.
+
+    Args:
+        values: Numbers. Shape (rows,).
+        ranks: Processes whose values are counted together.
+
+    Returns:
+        Standardised numbers of the same shape.
+    """
+    if ranks.size == 1:
+        std, mean = torch.std_mean(values)
+        return (values - mean) / (std + 1e-8)
+    variance, mean = torch.var_mean(values.double(), correction=0)
+    count = torch.as_tensor(float(values.numel()), dtype=torch.float64, device=values.device)
+    means, variances, counts = (torch.stack(each) for each in zip(*ranks.gather_tensors(mean, variance, count)))
+    mean = (means * counts).sum() / counts.sum()
+    squares = (variances + (means - mean).square()) * counts
+    std = (squares.sum() / (counts.sum() - 1.0)).sqrt()
+    return (values - mean.to(values.dtype)) / (std.to(values.dtype) + 1e-8)

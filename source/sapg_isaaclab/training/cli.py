@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from sapg_isaaclab.training.errors import InputError, TrainingError, one_line
+from sapg_isaaclab.training.errors import ONE_LINE_ERRORS, InputError, report
 from sapg_isaaclab.training.task_config import SELECTORS
 
 _ELSEWHERE = {"--video": "videos are made by scripts/play.py", "--checkpoint": "use --resume or --init_from"}
@@ -107,25 +107,11 @@ def run_command(command: Callable[[list[str] | None], int], argv: list[str] | No
     """
     try:
         return command(argv)
-    except (InputError, TrainingError) as error:
+    except ONE_LINE_ERRORS as error:
         return report(error)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr, flush=True)
         return 130
-
-
-def report(error: InputError | TrainingError) -> int:
-    """Print an error as one line.
-
-    Args:
-        error: The error.
-
-    Returns:
-        Exit code for it.
-    """
-    sys.stdout.flush()
-    print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
-    return error.exit_code
 
 
 @contextlib.contextmanager
@@ -139,10 +125,12 @@ def launched(env_cfg: Any, args: argparse.Namespace) -> Iterator[None]:
     from isaaclab.app import launch_simulation
 
     args.device = env_cfg.sim.device
+    if args.device == "cpu":
+        args.distributed = False  # it would put every process on a GPU
     with launch_simulation(env_cfg, args):
         try:
             yield
-        except (InputError, TrainingError) as error:
+        except ONE_LINE_ERRORS as error:
             # the simulator may end the process when it is closed: the exit code has to pass through it
             raise SystemExit(report(error)) from None
         except Exception:

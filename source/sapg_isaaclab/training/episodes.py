@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sapg_isaaclab.agents.ranks import ALONE, Ranks
 from sapg_isaaclab.agents.sapg.blocks import BlockLayout
 
 WINDOW = 3000
@@ -22,7 +23,14 @@ class EpisodeTracker:
     the environment's own, before any scaling.
     """
 
-    def __init__(self, layout: BlockLayout, rollouts: int, device: str | torch.device, window: int = WINDOW) -> None:
+    def __init__(
+        self,
+        layout: BlockLayout,
+        rollouts: int,
+        device: str | torch.device,
+        window: int = WINDOW,
+        ranks: Ranks = ALONE,
+    ) -> None:
         """Allocate the buffers.
 
         Args:
@@ -30,8 +38,9 @@ class EpisodeTracker:
             rollouts: Steps T of an iteration.
             device: Device of the environment's tensors.
             window: Number of newest finished episodes of a block that its means run over.
+            ranks: Processes whose finished episodes are counted together.
         """
-        self.layout, self.window = layout, window
+        self.layout, self.window, self.ranks = layout, window, ranks
         self._running = torch.zeros(2, layout.num_envs, device=device)  # return and length of the current episodes
         self._values = torch.zeros(rollouts, len(_COLUMNS), layout.num_envs, device=device)
         self._done = torch.zeros(rollouts, layout.num_envs, dtype=torch.bool, device=device)
@@ -61,10 +70,10 @@ class EpisodeTracker:
         self._running.masked_fill_(done, 0.0)
 
     def finish_iteration(self) -> None:
-        """Move the episodes that ended in this iteration to the host."""
+        """Move the episodes that ended in this iteration to the host, those of all ranks."""
         steps, envs = self._done.nonzero(as_tuple=True)
         rows = torch.cat((self._blocks[envs, None].to(self._values.dtype), self._values[steps, :, envs]), dim=1)
-        rows = rows.cpu().double().numpy()
+        rows = np.concatenate(self.ranks.gather(rows.cpu().double().numpy()))
         for block in range(self.layout.num_blocks):
             new = rows[rows[:, 0] == block, 1:]
             self.finished[block] += len(new)

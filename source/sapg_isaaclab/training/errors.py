@@ -1,18 +1,45 @@
-"""The two ways in which a command may end early. Their messages are one line, meant for the person at the keyboard."""
+"""The ways in which a command may end early. Their messages are one line, meant for the person at the keyboard."""
 
 from __future__ import annotations
+
+import sys
+
+from sapg_isaaclab.agents.ranks import RankLostError
 
 
 class InputError(ValueError):
     """What was asked for cannot be done. The message says what came, what is allowed and what to type."""
 
     exit_code = 2
+    reported = False
+    """Whether the message is on the screen already."""
 
 
 class TrainingError(RuntimeError):
     """A run that had started cannot go on: not-a-number from the environment, a full disk."""
 
     exit_code = 1
+    reported = False
+    """Whether the message is on the screen already."""
+
+
+ONE_LINE_ERRORS = (InputError, TrainingError, RankLostError)
+"""Errors that are shown as one line."""
+
+
+def report(error: InputError | TrainingError | RankLostError) -> int:
+    """Print an error as one line, unless that has been done.
+
+    Args:
+        error: The error.
+
+    Returns:
+        Exit code for it.
+    """
+    if not error.reported:
+        sys.stdout.flush()
+        print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
+    return error.exit_code
 
 
 def one_line(error: BaseException, limit: int = 400) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 
 from sapg_isaaclab.agents.dexpbt.cfg import DexPbtCfg
+from sapg_isaaclab.agents.ranks import ALONE, Ranks
 from sapg_isaaclab.agents.sapg.cfg import ABLATIONS
-from sapg_isaaclab.training import checkpoint, task_config
+from sapg_isaaclab.training import checkpoint, distributed, task_config
 from sapg_isaaclab.training.errors import InputError, one_line
 from sapg_isaaclab.training.run_folder import RunFolder, check_writable, experiment_name
 from sapg_isaaclab.training.trainer import TrainerCfg
@@ -52,6 +53,21 @@ class Job:
     run: RunFolder | None = None
     """Folder of the run to go on with; None for a new run."""
 
+    def shared(self) -> dict[str, Any]:
+        """What must be the same on all ranks.
+
+        Returns:
+            Plain values by name.
+        """
+        names = ("task", "algorithm", "num_envs", "seed", "overrides", "init_from")
+        return {
+            **{name: self.description[name] for name in names},
+            **self.description["trainer"],
+            **{f"agent.{name}": value for name, value in self.description["agent_cfg"].items()},
+            "device": self.env_cfg.sim.device.partition(":")[0],
+            "iteration": self.resume["iteration"] if self.resume else 0,
+        }
+
     def open_run(self) -> RunFolder:
         """Folder of the run, created now if the run is new.
 
@@ -68,12 +84,13 @@ class Job:
         return self.run
 
 
-def plan(args: argparse.Namespace, tokens: list[str]) -> Job:
+def plan(args: argparse.Namespace, tokens: list[str], ranks: Ranks = ALONE) -> Job:
     """Check the command line of ``scripts/train.py`` and load what it refers to.
 
     Args:
         args: Parsed arguments.
         tokens: Presets and overrides.
+        ranks: This process among all that train together.
 
     Returns:
         The job.
@@ -82,10 +99,19 @@ def plan(args: argparse.Namespace, tokens: list[str]) -> Job:
         InputError: If something cannot be done as asked.
     """
     _check_numbers(args)
+    distributed.check(args, ranks)
     task_config.refuse_contradictions(args, tokens)
     if args.resume and args.init_from:
         raise InputError("--resume goes on with a run, --init_from starts a new one; drop one of them")
-    job = _resumed(args, tokens) if args.resume else _new(args, tokens)
+    job = _resumed(args, tokens, ranks) if args.resume else _new(args, tokens)
+    if args.distributed:
+        algorithm = job.description["algorithm"]
+        if task_config.ALGORITHMS[algorithm] != "sapg":
+            raise InputError(
+                f"--algorithm {algorithm} trains in one process; drop --distributed, or use --algorithm sapg or ppo"
+            )
+        given = args.device or dict(token.split("=", 1) for token in tokens).get("env.sim.device")
+        job.env_cfg.sim.device = distributed.device(job.env_cfg.sim.device, given)
     job.env_cfg.seed = job.seed
     task_config.check_launch(job.env_cfg, args)
     return job
@@ -145,7 +171,7 @@ def _new(args: argparse.Namespace, tokens: list[str]) -> Job:
     )
 
 
-def _resumed(args: argparse.Namespace, tokens: list[str]) -> Job:
+def _resumed(args: argparse.Namespace, tokens: list[str], ranks: Ranks) -> Job:
     experiment = None
     if args.task is not None:
         args.task = task_config.check_task(args.task)
@@ -156,6 +182,7 @@ def _resumed(args: argparse.Namespace, tokens: list[str]) -> Job:
     if run is None:
         raise InputError(f"checkpoint {path} lies in no run folder, so no run can go on; use --init_from {path}")
     task_config.check_resume(args, tokens, saved)
+    distributed.check_resume(path, saved, ranks)
     task, env_cfg, agent_cfg = saved_configs(saved)
     _complete(env_cfg, agent_cfg, saved["num_envs"], args.device, _given(saved["overrides"]))
     check_agent(agent_cfg, saved["num_envs"])

@@ -18,13 +18,12 @@ LOGGERS = ("tensorboard", "wandb")
 class MetricsWriter:
     """Writes one row of scalars per iteration.
 
-    Only rank 0 of a distributed run writes; on the others every method does nothing. Trouble with one of the
-    destinations is reported once and never stops training.
+    Trouble with one of the destinations is reported once and never stops training.
     """
 
     def __init__(
         self,
-        run: RunFolder,
+        run: RunFolder | None,
         *,
         logger: str = "tensorboard",
         start_env_steps: int = 0,
@@ -34,7 +33,7 @@ class MetricsWriter:
         """Open the destinations.
 
         Args:
-            run: The run folder.
+            run: The run folder. None, as on all ranks but the first: nothing is written.
             logger: ``tensorboard`` or ``wandb``; the latter is in addition to the former.
             start_env_steps: Environment steps before this start of the run; later points that an earlier start wrote
                 are hidden by TensorBoard.
@@ -44,7 +43,7 @@ class MetricsWriter:
         self.wandb_id = wandb_id
         self._warned: set[str] = set()
         self._file = self._events = self._wandb = None
-        if int(os.environ.get("RANK", "0")) != 0:
+        if run is None:
             return
         open_file = functools.partial(open, run.metrics_file, "a", encoding="utf-8")  # closed by close()
         self._file = self._try("metrics.jsonl", open_file)

@@ -23,7 +23,9 @@ class Progress:
     Used as a context manager, so that the terminal is put in order whatever happens.
     """
 
-    def __init__(self, start: int, total: int, policies: list[str], console: Console | None = None) -> None:
+    def __init__(
+        self, start: int, total: int, policies: list[str], console: Console | None = None, *, quiet: bool = False
+    ) -> None:
         """Prepare the display.
 
         Args:
@@ -31,16 +33,17 @@ class Progress:
             total: Number of iterations of the whole run.
             policies: Name of the policy of each block.
             console: Where to write. Standard output by default.
+            quiet: Show nothing, as on all ranks but the first.
         """
         self.console = console or Console(file=sys.stdout)
-        self._start, self._total, self._policies = start, total, policies
+        self._start, self._total, self._policies, self._quiet = start, total, policies, quiet
         self._began = time.monotonic()
         self._last_line = -LINE_INTERVAL_S
         self._live: Live | None = None
 
     def __enter__(self) -> Progress:
         """Start the display."""
-        if self.console.is_terminal:
+        if self.console.is_terminal and not self._quiet:
             self._live = Live(console=self.console, refresh_per_second=4, transient=False)
             self._live.start()
         self._began = time.monotonic()
@@ -60,6 +63,8 @@ class Progress:
             env_steps: Number of environment steps so far.
             metrics: Value by tag.
         """
+        if self._quiet:
+            return
         with contextlib.suppress(BrokenPipeError):  # whoever read along has gone; training is worth more
             self._show(iteration, env_steps, metrics)
 

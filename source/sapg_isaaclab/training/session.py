@@ -17,7 +17,7 @@ def make_env(task: str, env_cfg: Any, seed: int) -> Any:
     Args:
         task: Task id.
         env_cfg: Complete configuration.
-        seed: Seed of the environment and of all generators.
+        seed: Seed of the environment and of all generators; another one on every rank.
 
     Returns:
         The wrapped environment.

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import statistics
 import time
+from itertools import chain
 from typing import Any
 
 import torch
 
-from sapg_isaaclab.training import checkpoint, metrics
+from sapg_isaaclab.agents.ranks import Ranks
+from sapg_isaaclab.training import checkpoint, distributed, metrics
 from sapg_isaaclab.training.episodes import EpisodeTracker
 from sapg_isaaclab.training.errors import TrainingError
 from sapg_isaaclab.training.progress import Progress
@@ -42,28 +45,32 @@ class Trainer:
     """Drives an agent through an environment as skrl's sequential trainer does, and keeps the run on disk.
 
     One iteration is T = ``agent.cfg.rollouts`` steps of all environments and one update.
+
+    Where torch's process group has several ranks, each has a trainer with environments of its own. They make every
+    iteration together, stop together, and rank 0 writes for all.
     """
 
     def __init__(
-        self, env: Any, agent: Any, run: RunFolder, cfg: TrainerCfg, description: dict[str, Any] | None = None
+        self, env: Any, agent: Any, run: RunFolder | None, cfg: TrainerCfg, description: dict[str, Any] | None = None
     ) -> None:
         """Prepare training; nothing runs yet.
 
         Args:
             env: Environment as skrl's wrapper presents it.
             agent: Agent made by ``build_agent``.
-            run: The run folder.
+            run: The run folder; None on all ranks but the first.
             cfg: Options of the loop.
             description: What a checkpoint shall say about the run: ``task``, ``algorithm``, ``agent_cfg`` and so on.
         """
         self.env, self.agent, self.run, self.cfg = env, agent, run, cfg
         self.description = {"task": "", "agent_cfg": {}, **(description or {})}
         self.rollouts = agent.cfg.rollouts
+        self.ranks = Ranks.current()
         agent.init(trainer_cfg=None)
         self.iteration, self.env_steps, self.wall_time_s = 0, 0, 0.0
         self.best: dict[str, Any] | None = None
         self.wandb_id: str | None = None
-        self.episodes = EpisodeTracker(agent.layout, self.rollouts, env.device)
+        self.episodes = EpisodeTracker(agent.layout, self.rollouts, env.device, ranks=self.ranks)
         self._observations: torch.Tensor | None = None
         self._not_finite = torch.zeros(3, dtype=torch.bool, device=env.device)
         self._env_log: dict[tuple[str, ...], list[Any]] = {}
@@ -85,21 +92,22 @@ class Trainer:
         Raises:
             ValueError: If the agent is of another size.
         """
-        self.agent.load_state_dict(state["agent"])
+        own = state["other_ranks"][self.ranks.rank - 1] if self.ranks.rank else state
+        self.agent.load_state_dict({**state["agent"], **own["agent"]})
         self.iteration, self.env_steps = state["iteration"], state["env_steps"]
         self.wall_time_s, self.best, self.wandb_id = state["wall_time_s"], state["best"], state["wandb_id"]
-        self.episodes.load_state_dict(state["episodes"])
+        self.episodes.load_state_dict(own["episodes"])
         self._observations, _ = self.env.reset()
         restored = None
-        if state["env"] is not None and hasattr(self.env.unwrapped, "load_state_dict"):
-            restored = self.env.unwrapped.load_state_dict(state["env"])
+        if own["env"] is not None and hasattr(self.env.unwrapped, "load_state_dict"):
+            restored = self.env.unwrapped.load_state_dict(own["env"])
         if restored is not None:
             self._observations = restored
         else:
             self.episodes.restart()
             self.agent.restart_episodes()
         # last, because resetting and loading may draw random numbers
-        checkpoint.set_rng_state(state["rng"])
+        checkpoint.set_rng_state(own["rng"])
 
     def train(self) -> str | None:
         """Train up to ``max_iterations`` or until a stop is asked for, and leave a checkpoint.
@@ -108,8 +116,8 @@ class Trainer:
             What asked for the stop (a signal's name), or None if all iterations are done.
 
         Raises:
-            TrainingError: If the environment or the agent gives numbers that are not finite, or the disk is full. The
-                last checkpoint stays valid.
+            TrainingError: If the environment or the agent gives numbers that are not finite, or the disk is full, on
+                any rank. The last checkpoint stays valid.
         """
         self.agent.enable_training_mode(True)
         if self._observations is None:
@@ -125,38 +133,50 @@ class Trainer:
         self.wandb_id = writer.wandb_id
         # a run that is stopped at once leaves a checkpoint too
         last_saved, last_saved_s = self.iteration or None, time.monotonic()
-        progress = Progress(self.iteration, self.cfg.max_iterations, self.agent.cfg.policy_names())
+        progress = Progress(
+            self.iteration, self.cfg.max_iterations, self.agent.cfg.policy_names(), quiet=not self.ranks.is_main
+        )
         try:
             with StopFlag() as stop, progress:
-                while self.iteration < self.cfg.max_iterations and not stop.requested:
+                stopped_by, _ = self._agree(stop.signal_name)
+                while self.iteration < self.cfg.max_iterations and not stopped_by:
                     states, row = self._iterate(states)
                     writer.write(self.iteration, self.env_steps, row)
                     progress.update(self.iteration, self.env_steps, row)
                     minutes = (time.monotonic() - last_saved_s) / 60.0
-                    if self.iteration % self.cfg.checkpoint_interval == 0 or minutes >= self.cfg.checkpoint_minutes:
+                    stopped_by, late = self._agree(stop.signal_name, minutes >= self.cfg.checkpoint_minutes)
+                    if self.iteration % self.cfg.checkpoint_interval == 0 or late:
                         self.save()
                         last_saved, last_saved_s = self.iteration, time.monotonic()
                 if self.iteration != last_saved:
                     self.save()
-                return stop.signal_name if self.iteration < self.cfg.max_iterations else None
+                return stopped_by if self.iteration < self.cfg.max_iterations else None
         finally:
             writer.close()
+
+    def _agree(self, stop: str | None, late: bool = False) -> tuple[str | None, bool]:
+        """What all ranks do next: stop, for whichever rank was told to, or save, by the clock of rank 0."""
+        told = self.ranks.gather((stop, late))
+        return next((reason for reason, _ in told if reason), None), told[0][1]
 
     # -- one iteration -------------------------------------------------------------------------------------------------
 
     def _iterate(self, states: torch.Tensor | None) -> tuple[torch.Tensor | None, dict[str, float]]:
         began = time.monotonic()
-        timesteps = self.cfg.max_iterations * self.rollouts
-        for index in range(self.rollouts):
-            timestep = self.iteration * self.rollouts + index
-            self.agent.pre_interaction(timestep=timestep, timesteps=timesteps)
-            states = self._step(states, index, timestep, timesteps)
-            if index == self.rollouts - 1:
-                self._check_environment()
-                collected = time.monotonic()
-            self.agent.post_interaction(timestep=timestep, timesteps=timesteps)
+        clock = {"timestep": self.iteration * self.rollouts, "timesteps": self.cfg.max_iterations * self.rollouts}
+        with distributed.together(self.ranks):
+            for index in range(self.rollouts):
+                if index > 0:
+                    self.agent.post_interaction(**clock)
+                    clock["timestep"] += 1
+                self.agent.pre_interaction(**clock)
+                states = self._step(states, index, **clock)
+            self._check_environment()
+        collected = time.monotonic()
+        self.agent.post_interaction(**clock)  # the last one is the update
         self.iteration += 1
-        self.env_steps += self.rollouts * self.env.num_envs
+        env_steps = self.rollouts * self.env.num_envs * self.ranks.size
+        self.env_steps += env_steps
         self.episodes.finish_iteration()
         row = self._env_metrics() | self.episodes.metrics(self.agent.leader) | self.agent.metrics
         self._write_decisions()
@@ -165,7 +185,7 @@ class Trainer:
         self._check_agent(self.agent.metrics)
         duration = time.monotonic() - began
         self.wall_time_s += duration
-        row["Perf/env_steps_per_s"] = self.rollouts * self.env.num_envs / duration
+        row["Perf/env_steps_per_s"] = env_steps / duration
         row["Perf/collect_s"], row["Perf/update_s"] = collected - began, began + duration - collected
         row["Perf/wall_time_s"] = self.wall_time_s
         return states, row
@@ -223,10 +243,11 @@ class Trainer:
     def _check_agent(self, values: dict[str, float]) -> None:
         bad = [tag for tag, value in values.items() if tag.startswith("Loss/") and not math.isfinite(value)]
         if bad:
-            raise TrainingError(
-                f"{bad[0]} is not finite after iteration {self.iteration}; training diverged, the last checkpoint is"
-                " intact. Try a smaller agent.learning_rate"
-            )
+            with distributed.together(self.ranks):  # losses are those of all ranks: none is missing here
+                raise TrainingError(
+                    f"{bad[0]} is not finite after iteration {self.iteration}; training diverged, the last checkpoint"
+                    " is intact. Try a smaller agent.learning_rate"
+                )
 
     def _collect_log(self, log: dict[str, Any] | None) -> None:
         scalars = {tag: value for tag, value in (log or {}).items() if getattr(value, "numel", lambda: 0)() == 1}
@@ -237,10 +258,12 @@ class Trainer:
             total[1] += 1
 
     def _env_metrics(self) -> dict[str, float]:
-        row: dict[str, float] = {}
+        own: dict[str, float] = {}
         for tags, (total, count) in self._env_log.items():
-            row.update(zip((tag if "/" in tag else f"Env/{tag}" for tag in tags), (total / count).tolist()))
+            own.update(zip((tag if "/" in tag else f"Env/{tag}" for tag in tags), (total / count).tolist()))
         self._env_log = {}
+        rows = self.ranks.gather(own)
+        row = {tag: statistics.fmean(each[tag] for each in rows if tag in each) for tag in dict.fromkeys(chain(*rows))}
         if self.episodes.has_successes:
             # ours run over the same episodes and more of them; two meanings under one tag would confuse
             row = {tag: value for tag, value in row.items() if not tag.startswith(("Leader/", "Block_"))}
@@ -254,9 +277,14 @@ class Trainer:
         Raises:
             TrainingError: If it cannot be written.
         """
-        is_best = self._is_best()
+        is_best, state = self._is_best(), self.state_dict()
+        with distributed.together(self.ranks):
+            if self.ranks.is_main:
+                self._write(state, is_best)
+
+    def _write(self, state: dict[str, Any], is_best: bool) -> None:
         path = self.run.checkpoints / f"agent_{self.iteration}.pt"
-        checkpoint.save(path, self.state_dict())
+        checkpoint.save(path, state)
         try:
             checkpoint.point(self.run, "latest", path)
             if is_best:
@@ -283,13 +311,20 @@ class Trainer:
         return True
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a resume needs.
+        """Everything that a resume needs. All ranks must ask for it; complete on rank 0.
 
         Returns:
-            Tensors and plain values.
+            Tensors and plain values. What differs between ranks is rank 0's, and the others' in ``other_ranks``.
         """
         layout = self.agent.layout
         unwrapped = self.env.unwrapped
+        agent = self.agent.state_dict()
+        own = {
+            "agent": {key: agent[key] for key in ("recurrent_state",) if key in agent},
+            "env": unwrapped.state_dict() if hasattr(unwrapped, "state_dict") else None,
+            "episodes": self.episodes.state_dict(),
+            "rng": checkpoint.rng_state(),
+        }
         return {
             **self.description,
             "iteration": self.iteration,
@@ -301,10 +336,9 @@ class Trainer:
                 "block_size": layout.block_size,
                 "ids": list(range(layout.num_blocks)),
             },
-            "agent": self.agent.state_dict(),
-            "env": unwrapped.state_dict() if hasattr(unwrapped, "state_dict") else None,
-            "episodes": self.episodes.state_dict(),
-            "rng": checkpoint.rng_state(),
+            **own,
+            "agent": agent,
+            "other_ranks": distributed.gather_states(self.ranks, own),
             "best": self.best,
             "wandb_id": self.wandb_id,
             "versions": package_versions(),

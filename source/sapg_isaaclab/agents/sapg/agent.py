@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from tensordict import TensorDict
 
 from sapg_isaaclab.agents.memory import BlockMemory
 from sapg_isaaclab.agents.models import BlockActorCritic, Sequences
+from sapg_isaaclab.agents.normalizer import standardize
+from sapg_isaaclab.agents.ranks import Ranks
 from sapg_isaaclab.agents.returns import bootstrapped_rewards, gae, n_step_returns
 from sapg_isaaclab.agents.sapg import losses
 from sapg_isaaclab.agents.sapg.aggregation import OffPolicyRows, draw_pairs, relabel
@@ -29,6 +32,9 @@ class SAPG(Agent):
     M policies act in a block of environments each; block 0 is the leader and also learns from followers' rows. With
     one block this is PPO. While training, environment n acts by the policy of its block; otherwise every environment
     acts by the leader's.
+
+    Where torch's process group has several ranks, each holds all M blocks of its own environments. They keep the same
+    parameters, step sizes and running moments: gradients, divergences and the moments of all data run over all ranks.
 
     After every update ``metrics`` holds the newest numbers, by tag.
 
@@ -74,7 +80,8 @@ class SAPG(Agent):
         )
         self.model = models["policy"]
         self.policies = Policies(self.model, self.layout, cfg, has_states=state_space is not None)
-        self.learner = Learner(self.model, self.layout, cfg)
+        self.ranks = Ranks.current()
+        self.learner = Learner(self.model, self.layout, cfg, self.ranks)
         self.entropy_coefs = self.layout.entropy_coefs(cfg.entropy_loss_scale, cfg.entropy_schedule).to(self.device)
         # on the host and seeded alike everywhere, so that all ranks draw the same followers without a message
         self.block_generator = torch.Generator().manual_seed(cfg.seed)
@@ -98,6 +105,7 @@ class SAPG(Agent):
             trainer_cfg: Configuration of the trainer.
         """
         super().init(trainer_cfg=trainer_cfg)
+        self.ranks.broadcast(self._shared())
         self.enable_models_training_mode(False)
         if self.memory is None:
             return
@@ -115,6 +123,14 @@ class SAPG(Agent):
             self._states = RolloutStates(
                 self.cfg.rollouts, self.cfg.sequence_length, self.layout, shape, self.memory.device
             )
+
+    def _shared(self) -> Iterator[torch.Tensor]:
+        """Every tensor that must be the same on all ranks."""
+        for module in (self.model, self.policies.scalers, self.policies.value_scaler):
+            yield from module.state_dict().values()
+        for state in self.learner.optimizer.state.values():
+            yield from state.values()
+        yield self.learner.learning_rate
 
     @property
     def leader(self) -> int:
@@ -357,12 +373,11 @@ class SAPG(Agent):
         if cfg.importance_clip == "mu":
             columns["log_mu"].clamp_(max=math.log(cfg.mu_max))
         if cfg.normalize_values:
-            self.policies.value_scaler.update(columns["values"].unsqueeze(-1))
-            self.policies.value_scaler.update(columns["returns"].unsqueeze(-1))
+            self.policies.value_scaler.update(columns["values"].unsqueeze(-1), self.ranks)
+            self.policies.value_scaler.update(columns["returns"].unsqueeze(-1), self.ranks)
             columns |= {name: self.policies.value_scaler.normalize(columns[name]) for name in ("values", "returns")}
         if cfg.normalize_advantages:
-            std, mean = torch.std_mean(columns["advantages"])
-            columns["advantages"] = (columns["advantages"] - mean) / (std + 1e-8)
+            columns["advantages"] = standardize(columns["advantages"], self.ranks)
         weights = row_weights(group, self.layout, cfg)
         if weights is not None:
             columns["weights"] = weights
@@ -385,7 +400,7 @@ class SAPG(Agent):
         seen = TensorDict({name: flat[name][order_rows] for name in self.policies.scalers}, batch_size=batch.batch_size)
         if cfg.normalize_observations:
             for name, scaler in self.policies.scalers.items():
-                scaler.update(seen[name])
+                scaler.update(seen[name], self.ranks)
         blocks = blocks[order]
         batch["entropy_coefs"] = self.entropy_coefs[blocks]
         batch["inputs"] = TensorDict(self.policies.inputs(seen, blocks), batch_size=batch.batch_size)

@@ -10,6 +10,7 @@ import torch
 from tensordict import TensorDict
 
 from sapg_isaaclab.agents.models import BlockActorCritic, Sequences
+from sapg_isaaclab.agents.ranks import ALONE, Ranks
 from sapg_isaaclab.agents.sapg import losses
 from sapg_isaaclab.agents.sapg.blocks import BlockLayout
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
@@ -65,10 +66,11 @@ class Learner:
             moves a latent in minibatches without its rows (as in the official code).
         layout: Blocks.
         cfg: Options.
+        ranks: Processes that take every step together, each with minibatches of its own.
     """
 
-    def __init__(self, model: BlockActorCritic, layout: BlockLayout, cfg: SapgCfg) -> None:
-        self.model, self.layout, self.cfg = model, layout, cfg
+    def __init__(self, model: BlockActorCritic, layout: BlockLayout, cfg: SapgCfg, ranks: Ranks = ALONE) -> None:
+        self.model, self.layout, self.cfg, self.ranks = model, layout, cfg, ranks
         device = torch.device(model.device).type
         rate = torch.tensor(cfg.learning_rate, device=model.device)
         self.optimizer = torch.optim.Adam(model.parameters(), lr=rate, eps=1e-8, fused=True)
@@ -99,7 +101,7 @@ class Learner:
             batch: What to learn from. The reference means and log-stds in it are overwritten.
 
         Returns:
-            Mean of :data:`MINIBATCH_METRICS` over all minibatches, on the device.
+            Mean of :data:`MINIBATCH_METRICS` over all minibatches of all ranks, on the device.
         """
         cfg, scaler = self.cfg, self.grad_scaler
         limit = cfg.grad_norm_clip or float("inf")
@@ -117,12 +119,13 @@ class Learner:
                     rows["mean"].copy_(mean)
                     rows["log_std"].copy_(log_std)
                     found.append(torch.cat((parts.detach(), torch.stack((kl * counted, counted)))))
+                # before the gradients are unscaled, so that a step is skipped by all ranks or by none
+                sums = self.ranks.average_gradients(self.model.parameters(), torch.stack(found).sum(dim=0))
                 scaler.unscale_(self.optimizer)
                 norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit, foreach=True)
                 scaler.step(self.optimizer)
                 scaler.update()
-                sums = torch.stack(found).sum(dim=0)
-                kl = sums[4] / sums[5].clamp(min=1.0)
+                kl = sums[4] / sums[5].clamp(min=1.0 / self.ranks.size)
                 reports.append(torch.cat((sums[:4], torch.stack((kl, norm)))))
             if cfg.learning_rate_schedule == "kl":
                 self.adapt_learning_rate(torch.stack(reports[epoch:])[:, 4].mean())

@@ -1,0 +1,150 @@
+"""The processes ("ranks") that train one agent together, each with environments of its own.
+
+With one process everything here is the identity and sends nothing. How processes find each other is not decided here:
+whoever starts them makes torch's process group before the agent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+
+class RankLostError(RuntimeError):
+    """Another rank has gone in the middle of something that all do together."""
+
+    exit_code = 1
+    reported = False
+    """Whether the message is on the screen already."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranks:
+    """This process among all that train together.
+
+    Every method must be called by all ranks, in the same order.
+
+    Attributes:
+        rank: Number of this process, from 0.
+        size: Number of processes.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def current(cls) -> Ranks:
+        """Ranks of torch's process group.
+
+        Returns:
+            This process among them; one process alone if there is no group.
+        """
+        if dist.is_available() and dist.is_initialized():
+            return cls(dist.get_rank(), dist.get_world_size())
+        return cls()
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is the process that prints and writes."""
+        return self.rank == 0
+
+    def gather(self, value: Any) -> list[Any]:
+        """Values of all ranks.
+
+        Args:
+            value: Anything that can be pickled; tensors should be on the host.
+
+        Returns:
+            One value for each rank, in their order.
+        """
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        with _in_touch():
+            dist.all_gather_object(values, value)
+        return values
+
+    def gather_to_main(self, value: Any) -> list[Any]:
+        """Values of all ranks, on rank 0 only.
+
+        Args:
+            value: Anything that can be pickled; tensors should be on the host.
+
+        Returns:
+            One value for each rank, in their order; empty on the other ranks.
+        """
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size if self.is_main else []
+        with _in_touch():
+            dist.gather_object(value, values or None, dst=0)
+        return values
+
+    def gather_tensors(self, *tensors: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
+        """Tensors of all ranks, in one message that stays on the device.
+
+        Args:
+            *tensors: Tensors of one dtype and device, of the same shapes on all ranks.
+
+        Returns:
+            As many tensors of the same shapes for each rank, in their order.
+        """
+        if self.size == 1:
+            return [tensors]
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        parts = [torch.empty_like(flat) for _ in range(self.size)]
+        with _in_touch():
+            dist.all_gather(parts, flat)
+        sizes = [tensor.numel() for tensor in tensors]
+        return [tuple(own.view_as(tensor) for own, tensor in zip(part.split(sizes), tensors)) for part in parts]
+
+    def average_gradients(self, parameters: Iterable[torch.nn.Parameter], numbers: torch.Tensor) -> torch.Tensor:
+        """Replace gradients by their means over all ranks, in one message that takes some numbers along.
+
+        Args:
+            parameters: Parameters after a backward pass. Those without a gradient are the same on all ranks.
+            numbers: Numbers to average as well, of the gradients' dtype and device. Shape (n,).
+
+        Returns:
+            Means of the numbers. Shape (n,).
+        """
+        if self.size == 1:
+            return numbers
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        flat = torch.cat([*(gradient.flatten() for gradient in gradients), numbers])
+        with _in_touch():
+            dist.all_reduce(flat)
+        *means, numbers = (flat / self.size).split([*(gradient.numel() for gradient in gradients), len(numbers)])
+        for gradient, mean in zip(gradients, means):
+            gradient.copy_(mean.view_as(gradient))
+        return numbers
+
+    def broadcast(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Overwrite tensors by those of rank 0.
+
+        Args:
+            tensors: Tensors of the same shapes on all ranks, in the same order.
+        """
+        if self.size > 1:
+            with _in_touch():
+                for tensor in tensors:
+                    dist.broadcast(tensor, src=0)
+
+
+ALONE = Ranks()
+"""One process, whatever the process group says."""
+
+
+@contextlib.contextmanager
+def _in_touch() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # what torch raises when the other end of a connection has closed it
+        raise RankLostError(
+            "contact with another rank was lost; its own message says why, the last checkpoint is intact"
+        ) from error
