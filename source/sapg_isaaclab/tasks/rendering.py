@@ -83,3 +83,14 @@ def aim_cameras(env: DirectRLEnv, eye: tuple[float, float, float], lookat: tuple
     for viewer in env.sim.visualizers:
         origin = env.scene.env_origins[(viewer.cfg.visible_env_indices or [0])[0]].cpu().numpy()
         viewer.set_camera_view(tuple(np.asarray(eye) + origin), tuple(np.asarray(lookat) + origin))
+
+
+def mend_viser(env: DirectRLEnv) -> None:
+    """Give viser's viewer a method that Isaac Lab 3.0.0 calls and Newton 1.6 has not; without it, it shows nothing.
+
+    Args:
+        env: The environment; one without this viewer is left alone.
+    """
+    for viewer in env.sim.visualizers:
+        if viewer.cfg.visualizer_type == "viser" and not hasattr(viewer._viewer, "_to_numpy"):
+            viewer._viewer._to_numpy = lambda array: array.numpy() if hasattr(array, "numpy") else np.asarray(array)
