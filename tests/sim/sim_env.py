@@ -5,6 +5,7 @@ One environment lives at a time, so a module makes its own and its tests share i
 
 import gymnasium as gym
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import sapg_isaaclab  # noqa: F401
 
@@ -38,3 +39,13 @@ def hold_actions(env):
     """Actions that keep the present joint targets."""
     lower, upper = env.hand.data.joint_limits.torch[0, env._actuated_ids].unbind(-1)
     return (2.0 * env.targets - upper - lower) / (upper - lower)
+
+
+class Indexing(TorchDispatchMode):
+    """Counts the reads by an index tensor, ``x[:, ids]``: they start torch's threads however small the tensor is."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += func is torch.ops.aten.index.Tensor
+        return func(*args, **(kwargs or {}))

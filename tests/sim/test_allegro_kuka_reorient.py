@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from kuka_env import carried_return, hold_actions, make, park_robot, put_object, random_return
+from sim_env import Indexing
 
 from sapg_isaaclab.tasks.allegro_kuka.keypoints import rotate
 
@@ -122,3 +123,10 @@ def test_paper_preset_changes_the_named_options():
     assert (paper.success_radius_scale, paper.hold, paper.force_mass) == (1.0, "consecutive", "per_object")
     small = parse_env_cfg("SAPG-AllegroKuka-Reorient", device="cpu", overrides=["presets=small"])
     assert small.scene.num_envs == 192
+
+
+def test_a_step_reads_nothing_by_index_tensors(env):
+    # on two cores with physics beside it such a read took 3 ms instead of 7 us, a tenth of a step in all
+    with Indexing() as indexing:
+        env.step(torch.zeros(NUM_ENVS, 23))
+    assert indexing.count == 0

@@ -1,15 +1,18 @@
 """Pictures without a display or a GPU."""
 
 import ctypes.util
+from types import SimpleNamespace
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+import warp as wp
 from isaaclab_tasks.utils import parse_env_cfg
+from isaaclab_visualizers.viser.viser_visualizer import NewtonViewerViser
 from sim_env import TASK_ID, make
 
-from sapg_isaaclab.tasks.rendering import enable_rendering, grab_frame
+from sapg_isaaclab.tasks.rendering import enable_rendering, grab_frame, mend_viser, screen_color
 
 
 @pytest.mark.skipif(ctypes.util.find_library("EGL") is None, reason="libEGL is not installed")
@@ -48,3 +51,19 @@ def test_wrong_environment_or_size_is_refused():
     with pytest.raises(ValueError, match="0x480 pixels"):
         enable_rendering(cfg, width=0)
     assert gym.spec(TASK_ID)
+
+
+def test_viser_draws_the_ground():
+    # as in Isaac Lab, without a web server: a ground of no instances is the shortest way through the method
+    viewer = object.__new__(NewtonViewerViser)
+    viewer._isaaclab_plane_grid_cache, viewer._plane_handles, viewer._plane_geometry_keys = {}, {}, {}
+    visualizer = SimpleNamespace(cfg=SimpleNamespace(visualizer_type="viser"), _viewer=viewer)
+    mend_viser(SimpleNamespace(sim=SimpleNamespace(visualizers=[visualizer])))
+    nothing = wp.zeros(0, dtype=wp.transform, device="cpu")
+    assert viewer._log_plane_instances("ground", {"width": 1.0, "length": 1.0}, nothing, None) is None
+
+
+def test_half_as_bright_to_the_eye_is_a_fifth_of_the_light():
+    # sRGB: 0.5 = 1.055 * 0.2140 ** (1 / 2.4) - 0.055, and 12.92 * 0.002 below the knee
+    assert screen_color((0.0, 0.2140, 1.0)) == pytest.approx((0.0, 0.5, 1.0), abs=1e-4)
+    assert screen_color((0.002,) * 3) == pytest.approx((0.02584,) * 3)

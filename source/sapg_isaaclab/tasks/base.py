@@ -9,7 +9,7 @@ import torch
 from isaaclab.envs import DirectRLEnv, DirectRLEnvCfg
 
 from sapg_isaaclab.tasks.make import check_num_blocks, check_registration_kwargs, resolve_env_cfg
-from sapg_isaaclab.tasks.rendering import aim_cameras
+from sapg_isaaclab.tasks.rendering import aim_cameras, mend_viser
 
 
 class TaskEnv(DirectRLEnv):
@@ -68,6 +68,7 @@ class TaskEnv(DirectRLEnv):
         self._set_up()
         if self.sim.visualizers:
             self.set_debug_vis(True)
+            mend_viser(self)
             aim_cameras(self, cfg.camera_eye, cfg.camera_lookat)
 
     def _prepare(self, cfg: Any) -> contextlib.AbstractContextManager[None]:

@@ -8,6 +8,7 @@ from isaaclab.markers import VisualizationMarkers, VisualizationMarkersCfg
 from isaaclab.utils.math import quat_apply
 
 from sapg_isaaclab.assets.description import RigidObject
+from sapg_isaaclab.tasks.rendering import screen_color
 
 
 class GoalMarker:
@@ -28,7 +29,7 @@ class GoalMarker:
         markers = {
             f"box_{index}": sim_utils.CuboidCfg(
                 size=tuple(2.0 * half for half in box.half),
-                visual_material=sim_utils.PreviewSurfaceCfg(diffuse_color=box.color),
+                visual_material=sim_utils.PreviewSurfaceCfg(diffuse_color=screen_color(box.color)),
             )
             for index, box in enumerate(boxes)
         }

@@ -83,3 +83,26 @@ def aim_cameras(env: DirectRLEnv, eye: tuple[float, float, float], lookat: tuple
     for viewer in env.sim.visualizers:
         origin = env.scene.env_origins[(viewer.cfg.visible_env_indices or [0])[0]].cpu().numpy()
         viewer.set_camera_view(tuple(np.asarray(eye) + origin), tuple(np.asarray(lookat) + origin))
+
+
+def screen_color(linear: tuple[float, float, float]) -> tuple[float, float, float]:
+    """Colour of a marker that looks like a USD shape of a colour: viewers convert those of shapes only.
+
+    Args:
+        linear: Red, green, blue as linear light, in [0, 1].
+
+    Returns:
+        The same as sRGB, in [0, 1].
+    """
+    return tuple(12.92 * c if c <= 0.0031308 else 1.055 * c ** (1.0 / 2.4) - 0.055 for c in linear)
+
+
+def mend_viser(env: DirectRLEnv) -> None:
+    """Give viser's viewer a method that Isaac Lab 3.0.0 calls and Newton 1.6 has not; without it, it shows nothing.
+
+    Args:
+        env: The environment; one without this viewer is left alone.
+    """
+    for viewer in env.sim.visualizers:
+        if viewer.cfg.visualizer_type == "viser" and not hasattr(viewer._viewer, "_to_numpy"):
+            viewer._viewer._to_numpy = lambda array: array.numpy() if hasattr(array, "numpy") else np.asarray(array)

@@ -8,6 +8,7 @@ from isaaclab.markers import VisualizationMarkers, VisualizationMarkersCfg
 
 from sapg_isaaclab.assets.tables.objects import EDGE_COLOR, FACE_COLORS
 from sapg_isaaclab.tasks.allegro_kuka.keypoints import rotate
+from sapg_isaaclab.tasks.rendering import screen_color
 
 GOAL_COLOR = (0.05, 0.60, 0.10)
 """Colour of a goal position."""
@@ -44,7 +45,7 @@ class ColoredCuboids:
         self._indices = torch.arange(self._count, device=edges.device).repeat(len(edges))
         markers = {
             f"box_{index}": sim_utils.CuboidCfg(
-                size=(1.0, 1.0, 1.0), visual_material=sim_utils.PreviewSurfaceCfg(diffuse_color=color)
+                size=(1.0, 1.0, 1.0), visual_material=sim_utils.PreviewSurfaceCfg(diffuse_color=screen_color(color))
             )
             for index, color in enumerate(colors.values())
         }

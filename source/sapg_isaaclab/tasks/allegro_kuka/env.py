@@ -290,7 +290,7 @@ class AllegroKukaEnv(TaskEnv):
         self._measured = False
         cfg, count = self.cfg, len(env_ids)
         rows = torch.as_tensor(env_ids, dtype=torch.long, device=self.device)
-        origins = self.scene.env_origins[rows]
+        origins = self.scene.env_origins.index_select(0, rows)
         for buffer in (self.lifted, self._shown_lifted):
             buffer.index_fill_(0, rows, False)
         for buffer in (self.closest_tip, self.closest_keypoint, self._shown_tip, self._shown_keypoint):
@@ -298,7 +298,8 @@ class AllegroKukaEnv(TaskEnv):
         for buffer in (self.near_steps, self.successes, self._last_reward, self._episode_terms, self._force):
             buffer.index_fill_(0, rows, 0)
         low, high = (math.log(limit) for limit in cfg.force_probability)
-        self._force_probability[rows] = (low + (high - low) * torch.rand(count, device=self.device)).exp()
+        probability = (low + (high - low) * torch.rand(count, device=self.device)).exp()
+        self._force_probability.index_copy_(0, rows, probability)
 
         noise = torch.rand(count, len(self._joint_ids), device=self.device)
         sample = self._joint_lower + noise * (self._joint_upper - self._joint_lower)
@@ -310,14 +311,15 @@ class AllegroKukaEnv(TaskEnv):
             position=joint_pos, velocity=joint_vel, joint_ids=self._joint_ids, env_ids=env_ids
         )
         # the drives get their targets with the next action
-        self.targets[rows] = joint_pos
+        self.targets.index_copy_(0, rows, joint_pos)
 
         self.object.write_root_pose_to_sim_index(root_pose=self._start_pose(origins), env_ids=env_ids)
         self.object.write_root_velocity_to_sim_index(
             root_velocity=torch.zeros(count, 6, device=self.device), env_ids=env_ids
         )
         pos, quat = self.goal.sample(count, self.device)
-        self.goal_pos[rows], self.goal_quat[rows] = pos, quat
+        self.goal_pos.index_copy_(0, rows, pos)
+        self.goal_quat.index_copy_(0, rows, quat)
         if self.bucket is not None:
             self.bucket.write_root_pose_to_sim_index(root_pose=self._bucket_pose(pos, origins), env_ids=env_ids)
 
@@ -416,12 +418,13 @@ class AllegroKukaEnv(TaskEnv):
     @property
     def joint_pos(self) -> torch.Tensor:
         """Joint positions [rad], shape (N, 23)."""
-        return self.robot.data.joint_pos.torch[:, self._joint_ids]
+        # index_select: indexing with [:, ids] would start all threads of torch, which here costs more than it does
+        return self.robot.data.joint_pos.torch.index_select(1, self._joint_ids)
 
     @property
     def joint_vel(self) -> torch.Tensor:
         """Joint velocities [rad/s], shape (N, 23)."""
-        return self.robot.data.joint_vel.torch[:, self._joint_ids]
+        return self.robot.data.joint_vel.torch.index_select(1, self._joint_ids)
 
     @property
     def object_pos(self) -> torch.Tensor:

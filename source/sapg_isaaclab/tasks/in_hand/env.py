@@ -205,7 +205,7 @@ class InHandReorientEnv(TaskEnv):
                 span = self._joint_upper - self._joint_lower
                 return (2.0 * self.joint_pos(self._joint_ids) - self._joint_upper - self._joint_lower) / span
             case "joint_vel":
-                return cfg.vel_obs_scale * self.hand.data.joint_vel.torch[:, self._joint_ids]
+                return cfg.vel_obs_scale * self.hand.data.joint_vel.torch.index_select(1, self._joint_ids)
             case "joint_force":
                 return self._joint_forces()
             case "object_pos":
@@ -227,11 +227,11 @@ class InHandReorientEnv(TaskEnv):
             case "fingertip_state":
                 hand = self.hand.data
                 parts = (hand.body_link_quat_w, hand.body_com_lin_vel_w, hand.body_com_ang_vel_w)
-                state = (self.fingertip_pos, *(part.torch[:, self._fingertip_ids] for part in parts))
+                state = (self.fingertip_pos, *(part.torch.index_select(1, self._fingertip_ids) for part in parts))
                 return torch.cat(state, dim=-1).flatten(1)
             case "fingertip_wrench":
                 wrench = self._wrench_sensor.data
-                parts = (part.torch[:, self._fingertip_rows] for part in (wrench.force, wrench.torque))
+                parts = (part.torch.index_select(1, self._fingertip_rows) for part in (wrench.force, wrench.torque))
                 return cfg.force_obs_scale * torch.cat(tuple(parts), dim=-1).flatten(1)
             case "actions":
                 return self.actions
@@ -242,14 +242,16 @@ class InHandReorientEnv(TaskEnv):
         if self.cfg.joint_force_obs == "zero":
             return torch.zeros(self.num_envs, len(self._joint_ids), device=self.device)
         if self._wrench_sensor is None:
-            return self.cfg.force_obs_scale * self.hand.data.applied_torque.torch[:, self._joint_ids]
-        return self.cfg.force_obs_scale * self._wrench_sensor.data.torque.torch[:, self._joint_rows, 2]
+            return self.cfg.force_obs_scale * self.hand.data.applied_torque.torch.index_select(1, self._joint_ids)
+        torque = self._wrench_sensor.data.torque.torch[..., 2]
+        return self.cfg.force_obs_scale * torque.index_select(1, self._joint_rows)
 
     # state, read live from the physics engine
 
     def joint_pos(self, joint_ids: torch.Tensor) -> torch.Tensor:
         """Joint positions [rad], shape (N, len(joint_ids))."""
-        return self.hand.data.joint_pos.torch[:, joint_ids]
+        # index_select: indexing with [:, ids] would start all threads of torch, which here costs more than it does
+        return self.hand.data.joint_pos.torch.index_select(1, joint_ids)
 
     @property
     def object_pos(self) -> torch.Tensor:
@@ -259,7 +261,8 @@ class InHandReorientEnv(TaskEnv):
     @property
     def fingertip_pos(self) -> torch.Tensor:
         """Origins of the fingertip bodies in the environment frame [m], shape (N, fingertips, 3)."""
-        return self.hand.data.body_link_pos_w.torch[:, self._fingertip_ids] - self.scene.env_origins.unsqueeze(1)
+        pos = self.hand.data.body_link_pos_w.torch.index_select(1, self._fingertip_ids)
+        return pos - self.scene.env_origins.unsqueeze(1)
 
     @property
     def object_quat(self) -> torch.Tensor:
