@@ -148,7 +148,7 @@ def plot(data: dict[str, Any], path: pathlib.Path) -> None:
     panels[0].set_ylabel("return of an episode")
     panels[1].set_ylabel("share of episodes that are a success")
     panels[1].set_ylim(-0.03, 1.03)
-    panels[1].legend(frameon=False)
+    figure.legend(*panels[1].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     counts = collections.Counter((run["algorithm"], run["num_envs"]) for run in data["runs"]).values()
     seeds = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
     figure.suptitle(f"{data['env']}: {seeds} seeds, {data['iterations']} updates each, mean and standard error")
