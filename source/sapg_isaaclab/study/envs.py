@@ -100,7 +100,7 @@ class PointEnv:
         raise NotImplementedError
 
     def succeeded(self, terminated: torch.Tensor) -> torch.Tensor:
-        """Whether an episode that ends now is a success.
+        """Whether an episode that ends now is a success: if the flag was raised, unless the subclass says otherwise.
 
         Args:
             terminated: Whether it terminates. Shape (N,).
@@ -108,7 +108,7 @@ class PointEnv:
         Returns:
             Shape (N,), bool.
         """
-        raise NotImplementedError
+        return self.flag
 
     def decoy(self) -> torch.Tensor:
         """Actions of a controller that goes to the decoy and stays. Shape (N, 2)."""
@@ -255,17 +255,6 @@ class TwoHills(PointEnv):
         hills = 0.25 * torch.exp(-to_decoy.square() / 0.045) + torch.exp(-to_goal.square() / 0.045)
         return hills, torch.zeros_like(self.flag)
 
-    def succeeded(self, terminated: torch.Tensor) -> torch.Tensor:
-        """Whether the goal was reached.
-
-        Args:
-            terminated: Not used.
-
-        Returns:
-            Shape (N,), bool.
-        """
-        return self.flag
-
     def decoy(self) -> torch.Tensor:
         """Actions of a controller that goes to the decoy's top and stays. Shape (N, 2)."""
         return self.steer(*self.decoy_place)
@@ -324,17 +313,6 @@ class TwoGoals(PointEnv):
         self.flag = self.flag | at_goal
         hill = 0.25 * torch.exp(-self._distance(self.decoy_place).square() / 0.32)
         return torch.where(at_goal, 1.0, hill), torch.zeros_like(at_goal)
-
-    def succeeded(self, terminated: torch.Tensor) -> torch.Tensor:
-        """Whether the goal was reached.
-
-        Args:
-            terminated: Not used.
-
-        Returns:
-            Shape (N,), bool.
-        """
-        return self.flag
 
     def decoy(self) -> torch.Tensor:
         """Actions of a controller that goes to the hill's top and stays. Shape (N, 2)."""
