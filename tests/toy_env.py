@@ -86,3 +86,19 @@ class ToyEnv:
         self.steps = state["steps"]
         self.generator.set_state(state["generator"].cpu())
         return self._observe()
+
+
+def run(agent, env, steps: int, observations=None) -> torch.Tensor:
+    """Steps as skrl's sequential trainer takes them; returns the observations after the last one."""
+    observations = env.reset()[0] if observations is None else observations
+    clock = {"timestep": 0, "timesteps": 0}
+    for _ in range(steps):
+        actions, _ = agent.act(observations, None, **clock)
+        after, rewards, terminated, truncated, infos = env.step(actions)
+        agent.record_transition(
+            observations=observations, states=None, actions=actions, rewards=rewards, next_observations=after,
+            next_states=None, terminated=terminated, truncated=truncated, infos=infos, **clock,
+        )  # fmt: skip
+        agent.post_interaction(**clock)
+        observations = after
+    return observations

@@ -49,18 +49,3 @@ def make_population(env_class=PopulationEnv, num_envs=12, seed=0, episode_length
     agent.init()
     agent.enable_training_mode(True)
     return agent, env
-
-
-def run(agent, env, steps: int, observations=None) -> torch.Tensor:
-    observations = env.reset()[0] if observations is None else observations
-    clock = {"timestep": 0, "timesteps": 0}
-    for _ in range(steps):
-        actions, _ = agent.act(observations, None, **clock)
-        after, rewards, terminated, truncated, infos = env.step(actions)
-        agent.record_transition(
-            observations=observations, states=None, actions=actions, rewards=rewards, next_observations=after,
-            next_states=None, terminated=terminated, truncated=truncated, infos=infos, **clock,
-        )  # fmt: skip
-        agent.post_interaction(**clock)
-        observations = after
-    return observations

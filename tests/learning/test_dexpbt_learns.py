@@ -4,8 +4,8 @@ import pytest
 import torch
 from test_learns import mean_distance
 
-from toy_env import ToyEnv
-from toy_population import make_population, run
+from toy_env import ToyEnv, run
+from toy_population import make_population
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import torch
 
 from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.sapg import PAPER, SapgCfg
-from toy_env import ToyEnv
+from toy_env import ToyEnv, run
 
 OPTIONS = {
     "sapg": {},
@@ -30,21 +30,6 @@ def mean_distance(agent, env: ToyEnv) -> float:
     return total / 40
 
 
-def train(agent, env: ToyEnv, steps: int) -> None:
-    """Steps as skrl's sequential trainer takes them."""
-    observations, _ = env.reset()
-    clock = {"timestep": 0, "timesteps": 0}
-    for _ in range(steps):
-        actions, _ = agent.act(observations, None, **clock)
-        after, rewards, terminated, truncated, infos = env.step(actions)
-        agent.record_transition(
-            observations=observations, states=None, actions=actions, rewards=rewards, next_observations=after,
-            next_states=None, terminated=terminated, truncated=truncated, infos=infos, **clock,
-        )  # fmt: skip
-        agent.post_interaction(**clock)
-        observations = after
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIONS)
 def test_leader_gets_closer_to_the_goal(name):
@@ -56,7 +41,7 @@ def test_leader_gets_closer_to_the_goal(name):
     agent.init()
     untrained = mean_distance(agent, ToyEnv(192, seed=1))
     agent.enable_training_mode(True)
-    train(agent, env, 60 * cfg.rollouts)
+    run(agent, env, 60 * cfg.rollouts)
     # the start is 1.04 away on average; a point that always moves straight at full speed averages about 0.25
     assert untrained > 0.9
     assert mean_distance(agent, ToyEnv(192, seed=1)) < 0.4
@@ -73,7 +58,7 @@ def test_a_compiled_update_equals_the_eager_one():
         agent = build_agent(env, cfg)
         agent.init()
         agent.enable_training_mode(True)
-        train(agent, env, 2 * cfg.rollouts)
+        run(agent, env, 2 * cfg.rollouts)
         reports.append(agent.metrics)
     assert reports[0].keys() == reports[1].keys()
     for tag, value in reports[0].items():

@@ -5,7 +5,7 @@ import torch
 
 from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.pql import PqlCfg
-from toy_env import ToyEnv
+from toy_env import ToyEnv, run
 
 OPTIONS = {
     "pql": {},
@@ -36,17 +36,7 @@ def test_policy_gets_closer_to_the_goal(name):
     agent.init()
     untrained = mean_distance(agent, ToyEnv(192, seed=1))
     agent.enable_training_mode(True)
-    observations, _ = env.reset()
-    clock = {"timestep": 0, "timesteps": 0}
-    for _ in range(200):
-        actions, _ = agent.act(observations, None, **clock)
-        after, rewards, terminated, truncated, infos = env.step(actions)
-        agent.record_transition(
-            observations=observations, states=None, actions=actions, rewards=rewards, next_observations=after,
-            next_states=None, terminated=terminated, truncated=truncated, infos=infos, **clock,
-        )  # fmt: skip
-        agent.post_interaction(**clock)
-        observations = after
+    run(agent, env, 200)
     # the start is 1.04 away on average; a point that always moves straight at full speed averages about 0.25
     assert untrained > 0.9
     assert mean_distance(agent, ToyEnv(192, seed=1)) < 0.42

@@ -12,7 +12,8 @@ from sapg_isaaclab.agents.sapg.blocks import BlockLayout
 from sapg_isaaclab.training import checkpoint
 from sapg_isaaclab.training.run_folder import RunFolder
 from sapg_isaaclab.training.trainer import Trainer, TrainerCfg
-from toy_population import PopulationEnv, RankedByReward, make_population, run
+from toy_env import run
+from toy_population import PopulationEnv, RankedByReward, make_population
 
 torch.set_num_threads(1)
 

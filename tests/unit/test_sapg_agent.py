@@ -9,7 +9,7 @@ from tensordict import TensorDict
 from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.sapg import SAPG, SapgCfg
 from sapg_isaaclab.agents.sapg.aggregation import relabel
-from toy_env import ToyEnv
+from toy_env import ToyEnv, run
 
 SMALL = {"hidden_sizes": (16, 16), "rollouts": 4, "sequence_length": 2, "num_blocks": 3}
 
@@ -23,21 +23,6 @@ def make(num_envs=12, seed=0, **options) -> tuple[SAPG, ToyEnv]:
     agent.init()
     agent.enable_training_mode(True)
     return agent, env
-
-
-def run(agent: SAPG, env: ToyEnv, steps: int, observations=None) -> torch.Tensor:
-    observations = env.reset()[0] if observations is None else observations
-    clock = {"timestep": 0, "timesteps": 0}
-    for _ in range(steps):
-        actions, _ = agent.act(observations, None, **clock)
-        after, rewards, terminated, truncated, infos = env.step(actions)
-        agent.record_transition(
-            observations=observations, states=None, actions=actions, rewards=rewards, next_observations=after,
-            next_states=None, terminated=terminated, truncated=truncated, infos=infos, **clock,
-        )  # fmt: skip
-        agent.post_interaction(**clock)
-        observations = after
-    return observations
 
 
 def collect(agent: SAPG, env: ToyEnv) -> None:
