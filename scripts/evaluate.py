@@ -1,60 +1,8 @@
-"""Measure a policy: return and successes over finished episodes, with standard errors.
+"""Measure a policy: return and successes over finished episodes, with standard errors."""
 
-Example::
-
-    ./isaaclab.sh -p scripts/evaluate.py --checkpoint best --episodes 200 --output evaluation.json
-    ./isaaclab.sh -p scripts/evaluate.py --task SAPG-Allegro-Reorient --checkpoint none
-"""
-
-from __future__ import annotations
-
-import contextlib
-import pathlib
 import sys
 
-import sapg_isaaclab  # noqa: F401  registers the tasks
-from sapg_isaaclab.training import cli
-from sapg_isaaclab.training.errors import InputError
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Evaluate.
-
-    Args:
-        argv: Arguments without the program's name. Those of the process by default.
-
-    Returns:
-        Exit code.
-    """
-    return cli.run_command(_evaluate, argv)
-
-
-def _evaluate(argv: list[str] | None) -> int:
-    from sapg_isaaclab.training import replay, report
-
-    parser = cli.parser("Measure a policy over finished episodes: mean and standard error of return and successes.")
-    replay.add_arguments(parser)
-    parser.add_argument("--episodes", type=int, default=200, help="least number of episodes (default: %(default)s)")
-    parser.add_argument("--output", metavar="FILE", help="also write the result, with every episode, as JSON")
-    args, tokens = cli.parse(parser, argv)
-    if args.episodes < 1:
-        raise InputError(f"--episodes {args.episodes} is not allowed; it must be at least 1")
-    output = pathlib.Path(args.output) if args.output else None
-    if output is not None:
-        report.check_new_file(output, "--output")
-    job = replay.plan(args, tokens, num_envs=min(args.episodes, 50))
-    with cli.launched(job.env_cfg, args), contextlib.ExitStack() as cleanup:
-        env, act = job.start()
-        cleanup.callback(env.close)
-        print(f"evaluating {job.policy_name}, on {env.num_envs} environments", flush=True)
-        episodes = replay.run_episodes(env, act, episodes=args.episodes)
-        result = report.evaluation(job, episodes, env.num_envs)
-        print(report.text(result))
-        if output is not None:
-            report.write_json(output, result)
-            print(f"written to {output}")
-    return 0
-
+from sapg_isaaclab.commands.evaluate import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sapg_isaaclab.study import bars
+from sapg_isaaclab.experiments import bars
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@ import pytest
 import torch
 from typed_commands import REPOSITORY, load_script
 
-from sapg_isaaclab.training import checkpoint
-from sapg_isaaclab.training.run_folder import RunFolder
+from sapg_isaaclab.runs import checkpoint
+from sapg_isaaclab.runs.run_folder import RunFolder
 
 TASK = ["--task", "SAPG-Allegro-Reorient"]
 

@@ -6,8 +6,8 @@ import math
 import pytest
 from typed_commands import load_script
 
-from sapg_isaaclab.training import checkpoint
-from sapg_isaaclab.training.run_folder import find_runs
+from sapg_isaaclab.runs import checkpoint
+from sapg_isaaclab.runs.run_folder import find_runs
 
 SMALL = ["--device", "cpu", "--num_envs", "12", "--seed", "1"]
 RUNS = {

@@ -7,7 +7,7 @@ import sys
 import pytest
 from typed_commands import load_script
 
-from sapg_isaaclab.training.run_folder import find_runs
+from sapg_isaaclab.runs.run_folder import find_runs
 
 OPTIONS = {
     "sapg": [],

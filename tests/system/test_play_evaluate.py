@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from typed_commands import TASK, load_script, run_script
 
+from sapg_isaaclab.commands import film
+from sapg_isaaclab.runs import checkpoint
+from sapg_isaaclab.runs.run_folder import find_runs
 from sapg_isaaclab.tasks import rendering
-from sapg_isaaclab.training import checkpoint, film
-from sapg_isaaclab.training.run_folder import find_runs
 
 SHORT = "env.episode_length_s=0.5"  # 15 steps
 

@@ -6,8 +6,10 @@ import torch
 import yaml
 from typed_commands import TASK, command, load_script, run_script
 
-from sapg_isaaclab.training import checkpoint, metrics, session, task_config
-from sapg_isaaclab.training.run_folder import find_runs
+from sapg_isaaclab.commands import task_config
+from sapg_isaaclab.runs import checkpoint, metrics
+from sapg_isaaclab.runs.run_folder import find_runs
+from sapg_isaaclab.training import session
 
 pytestmark = pytest.mark.slow
 

@@ -3,8 +3,8 @@
 import pytest
 from typed_commands import TASK, load_script, run_script
 
-from sapg_isaaclab.training import checkpoint, metrics
-from sapg_isaaclab.training.run_folder import find_runs
+from sapg_isaaclab.runs import checkpoint, metrics
+from sapg_isaaclab.runs.run_folder import find_runs
 
 pytestmark = pytest.mark.slow
 

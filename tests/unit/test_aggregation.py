@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
+from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.memory import BlockMemory
 from sapg_isaaclab.agents.sapg.aggregation import draw_pairs, relabel
 from sapg_isaaclab.agents.sapg.batch import clean_first, minibatch_bounds, row_order, row_weights
-from sapg_isaaclab.agents.sapg.blocks import BlockLayout
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 
 T, N, M = 4, 12, 3

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sapg_isaaclab.agents.sapg.blocks import BlockLayout
+from sapg_isaaclab.agents.blocks import BlockLayout
 
 
 def test_every_environment_has_one_block():

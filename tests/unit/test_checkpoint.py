@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from sapg_isaaclab.training import checkpoint
-from sapg_isaaclab.training.errors import InputError
-from sapg_isaaclab.training.run_folder import RunFolder
+from sapg_isaaclab.errors import InputError
+from sapg_isaaclab.runs import checkpoint
+from sapg_isaaclab.runs.run_folder import RunFolder
 
 
 def state(iteration=1, num_blocks=6):

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from sapg_isaaclab.analysis import curves
+from sapg_isaaclab.experiments import curves
 
 
 def write(folder, slope):

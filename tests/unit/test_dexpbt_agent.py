@@ -6,11 +6,11 @@ import json
 import pytest
 import torch
 
+from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.dexpbt.objective import Objectives
-from sapg_isaaclab.agents.sapg.blocks import BlockLayout
-from sapg_isaaclab.training import checkpoint
-from sapg_isaaclab.training.run_folder import RunFolder
+from sapg_isaaclab.runs import checkpoint
+from sapg_isaaclab.runs.run_folder import RunFolder
 from sapg_isaaclab.training.trainer import Trainer, TrainerCfg
 from toy_env import run
 from toy_population import PopulationEnv, RankedByReward, make_population

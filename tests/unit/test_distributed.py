@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from sapg_isaaclab.agents.ranks import ALONE, Ranks
+from sapg_isaaclab.errors import InputError, TrainingError
 from sapg_isaaclab.training import distributed
-from sapg_isaaclab.training.errors import InputError, TrainingError
 
 TWO = Ranks(1, 2)
 

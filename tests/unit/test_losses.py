@@ -2,6 +2,7 @@
 
 import torch
 
+from sapg_isaaclab.agents import gaussian
 from sapg_isaaclab.agents.sapg import losses
 
 # (pi_behaviour, pi_old, pi, A) of three samples; epsilon .2: mu = [.5, 2, 1], r = [.7, 1.8, 1.3]
@@ -63,11 +64,11 @@ def test_bounds_loss_of_a_row():
 def test_gaussian_kl_examples():
     zero = torch.zeros(1, 1)
     torch.testing.assert_close(
-        losses.gaussian_kl(zero, zero, zero + 0.1, zero), torch.tensor([0.005005]), atol=1e-6, rtol=0
+        gaussian.gaussian_kl(zero, zero, zero + 0.1, zero), torch.tensor([0.005005]), atol=1e-6, rtol=0
     )
     old_log_std = torch.full((1, 1), 2.0).log()
     torch.testing.assert_close(
-        losses.gaussian_kl(zero, zero, zero, old_log_std), torch.tensor([0.318152]), atol=1e-5, rtol=0
+        gaussian.gaussian_kl(zero, zero, zero, old_log_std), torch.tensor([0.318152]), atol=1e-5, rtol=0
     )
 
 
@@ -75,12 +76,12 @@ def test_density_entropy_and_divergence_agree_with_torch_distributions():
     torch.manual_seed(0)
     mean, log_std, action = torch.randn(3, 50, 4)
     normal = torch.distributions.Normal(mean, log_std.exp())
-    torch.testing.assert_close(losses.gaussian_log_prob(action, mean, log_std), normal.log_prob(action).sum(-1))
-    torch.testing.assert_close(losses.gaussian_entropy(log_std), normal.entropy().sum(-1))
+    torch.testing.assert_close(gaussian.gaussian_log_prob(action, mean, log_std), normal.log_prob(action).sum(-1))
+    torch.testing.assert_close(gaussian.gaussian_entropy(log_std), normal.entropy().sum(-1))
     old_mean, old_log_std = torch.randn(2, 50, 4)
     old = torch.distributions.Normal(old_mean, old_log_std.exp())
     exact = torch.distributions.kl_divergence(normal, old).sum(-1)
-    torch.testing.assert_close(losses.gaussian_kl(mean, log_std, old_mean, old_log_std), exact, atol=0.05, rtol=2e-3)
+    torch.testing.assert_close(gaussian.gaussian_kl(mean, log_std, old_mean, old_log_std), exact, atol=0.05, rtol=2e-3)
 
 
 def test_entropy_loss_rewards_entropy_by_the_rows_coefficient():

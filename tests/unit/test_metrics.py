@@ -5,9 +5,9 @@ import types
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from sapg_isaaclab.training import metrics
-from sapg_isaaclab.training.metrics import MetricsWriter
-from sapg_isaaclab.training.run_folder import RunFolder
+from sapg_isaaclab.runs import metrics
+from sapg_isaaclab.runs.metrics import MetricsWriter
+from sapg_isaaclab.runs.run_folder import RunFolder
 
 
 @pytest.fixture

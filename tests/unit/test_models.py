@@ -2,7 +2,7 @@ import gymnasium
 import pytest
 import torch
 
-from sapg_isaaclab.agents.models import BlockActorCritic
+from sapg_isaaclab.agents.sapg.networks import BlockActorCritic
 
 OBS, ACT = gymnasium.spaces.Box(-1, 1, (5,)), gymnasium.spaces.Box(-1, 1, (2,))
 

@@ -6,8 +6,8 @@ from typing import Literal
 import pytest
 
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
-from sapg_isaaclab.training.errors import InputError
-from sapg_isaaclab.training.overrides import apply_override, get_option, parse_value
+from sapg_isaaclab.commands.overrides import apply_override, get_option, parse_value
+from sapg_isaaclab.errors import InputError
 
 
 @dataclasses.dataclass

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from same_state import assert_same_state
+from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.normalizer import RunningMoments, standardize
 from sapg_isaaclab.agents.pql.cfg import PqlCfg
@@ -16,11 +17,12 @@ from sapg_isaaclab.agents.ranks import RankLostError, Ranks
 from sapg_isaaclab.agents.sapg import SapgCfg
 from sapg_isaaclab.agents.sapg import agent as sapg_agent
 from sapg_isaaclab.agents.sapg.batch import minibatch_bounds, row_order
-from sapg_isaaclab.agents.sapg.blocks import BlockLayout
-from sapg_isaaclab.training import checkpoint, cli, distributed, metrics
+from sapg_isaaclab.commands import cli
+from sapg_isaaclab.errors import InputError, TrainingError
+from sapg_isaaclab.runs import checkpoint, metrics
+from sapg_isaaclab.runs.run_folder import RunFolder
+from sapg_isaaclab.training import distributed
 from sapg_isaaclab.training.episodes import EpisodeTracker
-from sapg_isaaclab.training.errors import InputError, TrainingError
-from sapg_isaaclab.training.run_folder import RunFolder
 from sapg_isaaclab.training.trainer import Trainer, TrainerCfg
 from team import Team
 from toy_env import ToyEnv

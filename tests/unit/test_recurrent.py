@@ -6,9 +6,9 @@ import pytest
 import torch
 from test_sapg_agent import collect, make, run
 
-from sapg_isaaclab.agents.models import Sequences, unroll
-from sapg_isaaclab.agents.sapg.blocks import BlockLayout
-from sapg_isaaclab.agents.sapg.losses import gaussian_log_prob
+from sapg_isaaclab.agents.blocks import BlockLayout
+from sapg_isaaclab.agents.gaussian import gaussian_log_prob
+from sapg_isaaclab.agents.sapg.networks import Sequences, unroll
 from sapg_isaaclab.agents.sapg.recurrence import RolloutStates
 
 RNN = {"rnn_units": 8, "normalize_observations": False, "normalize_values": False}

@@ -3,9 +3,9 @@ import json
 import pytest
 import torch
 
-from sapg_isaaclab.training.errors import InputError, TrainingError
-from sapg_isaaclab.training.replay import run_episodes, statistics
-from sapg_isaaclab.training.report import check_new_file, write_json
+from sapg_isaaclab.commands.evaluation import check_new_file, write_json
+from sapg_isaaclab.commands.playing import run_episodes, statistics
+from sapg_isaaclab.errors import InputError, TrainingError
 
 
 class Clock:

@@ -76,7 +76,7 @@ def test_on_policy_ratio_is_one_before_the_first_step():
     batch, _ = rows_of(agent, [(0, 1)])
     rows = batch[batch["group"] < 3]
     mean, log_std, *_ = agent.model.evaluate(rows["inputs", "observations"])
-    from sapg_isaaclab.agents.sapg.losses import gaussian_log_prob
+    from sapg_isaaclab.agents.gaussian import gaussian_log_prob
 
     torch.testing.assert_close(gaussian_log_prob(rows["actions"], mean, log_std), rows["log_prob"], atol=1e-5, rtol=0)
 

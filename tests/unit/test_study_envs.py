@@ -5,8 +5,8 @@ import sys
 import pytest
 import torch
 
-from sapg_isaaclab.study import references
-from sapg_isaaclab.study.envs import ENVS, KeyDoor, TwoGoals, TwoHills
+from sapg_isaaclab.experiments import references
+from sapg_isaaclab.experiments.point_envs import ENVS, KeyDoor, TwoGoals, TwoHills
 
 
 def place(env, position, velocity=(0.0, 0.0), age=0, flag=False):
@@ -170,6 +170,6 @@ def test_one_seed_gives_the_same_episodes_and_another_gives_others():
 def test_study_needs_no_isaac_lab():
     code = (
         "import sys; sys.modules.update(dict.fromkeys(('isaaclab', 'isaaclab_rl', 'isaaclab_tasks')))\n"
-        "import sapg_isaaclab.study.scaling, sapg_isaaclab.study.bars"
+        "import sapg_isaaclab.experiments.scaling, sapg_isaaclab.experiments.bars"
     )
     subprocess.run([sys.executable, "-c", code], check=True)  # None in sys.modules makes an import fail

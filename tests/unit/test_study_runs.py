@@ -6,9 +6,10 @@ import pathlib
 import numpy as np
 import pytest
 
-from sapg_isaaclab.study import bars, references, runs, scaling
-from sapg_isaaclab.study.runs import ALGORITHMS, Setting
-from sapg_isaaclab.training import metrics
+from sapg_isaaclab.experiments import bars, references, scaling
+from sapg_isaaclab.experiments import point_runs as runs
+from sapg_isaaclab.experiments.point_runs import ALGORITHMS, Setting
+from sapg_isaaclab.runs import metrics
 
 TINY = Setting("two_goals", "sapg", 48, 7, 12)
 

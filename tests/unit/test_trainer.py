@@ -8,9 +8,9 @@ import torch
 from same_state import assert_same_state
 from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
-from sapg_isaaclab.training import checkpoint, metrics
-from sapg_isaaclab.training.errors import TrainingError
-from sapg_isaaclab.training.run_folder import RunFolder
+from sapg_isaaclab.errors import TrainingError
+from sapg_isaaclab.runs import checkpoint, metrics
+from sapg_isaaclab.runs.run_folder import RunFolder
 from sapg_isaaclab.training.trainer import Trainer, TrainerCfg
 from toy_env import ToyEnv
 

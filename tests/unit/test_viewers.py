@@ -4,8 +4,8 @@ import importlib.util
 
 import pytest
 
-from sapg_isaaclab.training import cli
-from sapg_isaaclab.training.errors import InputError
+from sapg_isaaclab.commands import cli
+from sapg_isaaclab.errors import InputError
 
 
 @pytest.mark.parametrize("viewer", ["viser", "rerun"])

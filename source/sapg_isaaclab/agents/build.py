@@ -10,7 +10,6 @@ from skrl.agents.torch import Agent, AgentCfg
 from sapg_isaaclab.agents.dexpbt.agent import DexPBT
 from sapg_isaaclab.agents.dexpbt.cfg import DexPbtCfg
 from sapg_isaaclab.agents.memory import BlockMemory
-from sapg_isaaclab.agents.models import BlockActorCritic
 from sapg_isaaclab.agents.options import flat_spaces
 from sapg_isaaclab.agents.pql.agent import PQL
 from sapg_isaaclab.agents.pql.cfg import PqlCfg
@@ -19,6 +18,7 @@ from sapg_isaaclab.agents.pql.replay import Replay
 from sapg_isaaclab.agents.ranks import Ranks
 from sapg_isaaclab.agents.sapg.agent import SAPG
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
+from sapg_isaaclab.agents.sapg.networks import BlockActorCritic
 
 
 def build_agent(env: Any, cfg: AgentCfg, *, with_memory: bool = True) -> Agent:

@@ -6,7 +6,7 @@ import torch
 from skrl.memories.torch import Memory
 from tensordict import TensorDict
 
-from sapg_isaaclab.agents.sapg.blocks import BlockLayout
+from sapg_isaaclab.agents.blocks import BlockLayout
 
 
 class BlockMemory(Memory):

@@ -14,13 +14,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-
-class RankLostError(RuntimeError):
-    """Another rank has gone in the middle of something that all do together."""
-
-    exit_code = 1
-    reported = False
-    """Whether the message is on the screen already."""
+from sapg_isaaclab.errors import RankLostError
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 
 from sapg_isaaclab.agents.ranks import Ranks
-from sapg_isaaclab.training.errors import InputError, TrainingError, one_line, report
+from sapg_isaaclab.errors import InputError, TrainingError, one_line, report
 
 START = "torchrun --standalone --nproc_per_node={} scripts/train.py --task ... --distributed"
 """How several ranks are started on one machine."""

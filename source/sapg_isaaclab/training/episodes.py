@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.ranks import ALONE, Ranks
-from sapg_isaaclab.agents.sapg.blocks import BlockLayout
 
 WINDOW = 3000
 """Number of newest finished episodes of a block that its means run over."""

@@ -8,7 +8,7 @@ import gymnasium as gym
 import torch
 
 from sapg_isaaclab.agents.build import build_agent
-from sapg_isaaclab.training.errors import InputError, one_line
+from sapg_isaaclab.errors import InputError, one_line
 
 
 def make_env(task: str, env_cfg: Any, seed: int) -> Any:

@@ -13,11 +13,12 @@ from typing import Any
 import torch
 
 from sapg_isaaclab.agents.ranks import Ranks
-from sapg_isaaclab.training import checkpoint, distributed, metrics
+from sapg_isaaclab.errors import TrainingError
+from sapg_isaaclab.runs import checkpoint, metrics
+from sapg_isaaclab.runs.run_folder import RunFolder, package_versions, write_atomically
+from sapg_isaaclab.training import distributed
 from sapg_isaaclab.training.episodes import EpisodeTracker
-from sapg_isaaclab.training.errors import TrainingError
 from sapg_isaaclab.training.progress import Progress
-from sapg_isaaclab.training.run_folder import RunFolder, package_versions, write_atomically
 from sapg_isaaclab.training.signals import StopFlag
 
 
@@ -87,7 +88,7 @@ class Trainer:
         and only its curriculum and counters are restored.
 
         Args:
-            state: What :func:`sapg_isaaclab.training.checkpoint.load` returned.
+            state: What :func:`sapg_isaaclab.runs.checkpoint.load` returned.
 
         Raises:
             ValueError: If the agent is of another size.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.dexpbt.mutation import MUTATORS
 from sapg_isaaclab.agents.options import check_types
-from sapg_isaaclab.agents.sapg.blocks import BlockLayout
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 
 SAPG_ONLY = (

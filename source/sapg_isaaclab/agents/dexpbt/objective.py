@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from sapg_isaaclab.agents.sapg.blocks import BlockLayout
+from sapg_isaaclab.agents.blocks import BlockLayout
 
 WINDOW = 3000
 """Number of newest finished episodes of a learner that its mean return runs over."""

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 
 from skrl.agents.torch import AgentCfg
 
+from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.options import check_hidden_sizes, check_types, is_number, require
-from sapg_isaaclab.agents.sapg.blocks import BlockLayout
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from skrl.models.torch import DeterministicMixin, Model
 from torch import nn
 
-from sapg_isaaclab.agents.models import mlp
+from sapg_isaaclab.agents.mlp import mlp
 
 
 class Actor(DeterministicMixin, Model):

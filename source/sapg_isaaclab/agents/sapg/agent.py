@@ -11,16 +11,16 @@ from skrl.agents.torch import Agent
 from skrl.memories.torch import Memory
 from tensordict import TensorDict
 
+from sapg_isaaclab.agents.gaussian import gaussian_log_prob
 from sapg_isaaclab.agents.memory import BlockMemory
-from sapg_isaaclab.agents.models import BlockActorCritic, Sequences
 from sapg_isaaclab.agents.normalizer import standardize
 from sapg_isaaclab.agents.ranks import Ranks
 from sapg_isaaclab.agents.returns import bootstrapped_rewards, gae, n_step_returns
-from sapg_isaaclab.agents.sapg import losses
 from sapg_isaaclab.agents.sapg.aggregation import OffPolicyRows, draw_pairs, relabel
 from sapg_isaaclab.agents.sapg.batch import clean_first, minibatch_bounds, row_order, row_weights
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 from sapg_isaaclab.agents.sapg.learner import Batch, Learner
+from sapg_isaaclab.agents.sapg.networks import BlockActorCritic, Sequences
 from sapg_isaaclab.agents.sapg.policies import Player, Policies
 from sapg_isaaclab.agents.sapg.recurrence import RolloutStates
 from sapg_isaaclab.agents.sapg.report import report
@@ -39,7 +39,7 @@ class SAPG(Agent):
     After every update ``metrics`` holds the newest numbers, by tag.
 
     Args:
-        models: The same :class:`~sapg_isaaclab.agents.models.BlockActorCritic` as ``policy`` and ``value``.
+        models: The same :class:`~sapg_isaaclab.agents.sapg.networks.BlockActorCritic` as ``policy`` and ``value``.
         memory: Where rollouts are kept; None for an agent that only acts.
         observation_space: Box of D observations.
         state_space: Box of the privileged state, if any.
@@ -174,7 +174,7 @@ class SAPG(Agent):
         out = self.policies.evaluate(self.policies.seen(observations, states), blocks, self._state)
         mean, log_std, self._state = out.mean, out.log_std, out.state
         actions = mean + log_std.exp() * torch.randn_like(mean)
-        log_prob = losses.gaussian_log_prob(actions, mean, log_std).unsqueeze(-1)
+        log_prob = gaussian_log_prob(actions, mean, log_std).unsqueeze(-1)
         self._acted = {"mean": mean, "log_std": log_std, "log_prob": log_prob, "values": out.values.unsqueeze(-1)}
         return actions, {"log_prob": log_prob, "mean_actions": mean, "log_std": log_std}
 

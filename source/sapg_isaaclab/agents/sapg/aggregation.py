@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 import torch
 
+from sapg_isaaclab.agents.blocks import BlockLayout
+from sapg_isaaclab.agents.gaussian import gaussian_log_prob
 from sapg_isaaclab.agents.memory import BlockMemory
 from sapg_isaaclab.agents.returns import one_step_targets
-from sapg_isaaclab.agents.sapg.blocks import BlockLayout
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
-from sapg_isaaclab.agents.sapg.losses import gaussian_log_prob
 
 Pair = tuple[int, int]
 Look = Callable[[int, int], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.sapg.aggregation import OffPolicyRows
-from sapg_isaaclab.agents.sapg.blocks import BlockLayout
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from skrl.agents.torch import AgentCfg
 
+from sapg_isaaclab.agents.blocks import BlockLayout, EntropySchedule
 from sapg_isaaclab.agents.options import check_hidden_sizes, check_types, require
-from sapg_isaaclab.agents.sapg.blocks import BlockLayout, EntropySchedule
 
 PAPER: dict[str, Any] = {
     "importance_clip": "mu",

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from tensordict import TensorDict
 
-from sapg_isaaclab.agents.models import BlockActorCritic, Sequences
+from sapg_isaaclab.agents.blocks import BlockLayout
+from sapg_isaaclab.agents.gaussian import gaussian_entropy, gaussian_kl, gaussian_log_prob
 from sapg_isaaclab.agents.ranks import ALONE, Ranks
 from sapg_isaaclab.agents.sapg import losses
-from sapg_isaaclab.agents.sapg.blocks import BlockLayout
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
+from sapg_isaaclab.agents.sapg.networks import BlockActorCritic, Sequences
 
 # what one minibatch reports, in this order; averaged over the update and read by the host once
 MINIBATCH_METRICS = ("Loss/policy", "Loss/value", "Loss/entropy", "Loss/bounds", "Policy/kl", "Policy/grad_norm")
@@ -148,7 +149,7 @@ class Learner:
         with torch.autocast(**self._half):
             out = self._evaluate(inputs["observations"], inputs.get("states", None), sequences)
         mean, log_std, values = (column.float() for column in out[:3])
-        log_prob = losses.gaussian_log_prob(rows["actions"], mean, log_std)
+        log_prob = gaussian_log_prob(rows["actions"], mean, log_std)
         value_clip = cfg.ratio_clip if cfg.value_clip_mode == "max" else None
         parts = torch.stack(
             (
@@ -156,14 +157,14 @@ class Learner:
                     log_prob, rows["log_prob"], rows["advantages"], clip=cfg.ratio_clip, log_mu=rows.get("log_mu", None)
                 ),
                 cfg.value_loss_scale * losses.value_loss(values, rows["values"], rows["returns"], clip=value_clip),
-                losses.entropy_loss(losses.gaussian_entropy(log_std), rows["entropy_coefs"]),
+                losses.entropy_loss(gaussian_entropy(log_std), rows["entropy_coefs"]),
                 cfg.bounds_loss_scale * losses.bounds_loss(mean),
             )
         )
         if "weights" in rows.keys():
             parts = parts * rows["weights"]
         with torch.no_grad():
-            kl = losses.gaussian_kl(mean, log_std, rows["mean"], rows["log_std"])
+            kl = gaussian_kl(mean, log_std, rows["mean"], rows["log_std"])
             counted = torch.ones_like(kl)
             if cfg.kl_scope == "on_policy":
                 counted = (rows["group"] < self.layout.num_blocks).to(kl.dtype)

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from tensordict import TensorDict
 
-from sapg_isaaclab.agents.models import BlockActorCritic, Outputs, Sequences
+from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.normalizer import RunningMoments
-from sapg_isaaclab.agents.sapg.blocks import BlockLayout
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
+from sapg_isaaclab.agents.sapg.networks import BlockActorCritic, Outputs, Sequences
 
 
 class Policies:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sapg_isaaclab.agents.sapg.blocks import BlockLayout
+from sapg_isaaclab.agents.blocks import BlockLayout
 
 
 class RolloutStates:

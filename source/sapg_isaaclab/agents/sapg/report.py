@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from sapg_isaaclab.agents.sapg import losses
+from sapg_isaaclab.agents.gaussian import gaussian_entropy
 from sapg_isaaclab.agents.sapg.aggregation import Pair
 from sapg_isaaclab.agents.sapg.learner import MINIBATCH_METRICS
 
@@ -55,7 +55,7 @@ def report(
     blocks = range(len(log_std))
     numbers = dict(zip(MINIBATCH_METRICS, learned)) | {"Policy/learning_rate": learning_rate}
     numbers |= dict(zip((f"Block_{block}/std" for block in blocks), log_std.exp().mean(dim=-1)))
-    numbers |= dict(zip((f"Block_{block}/entropy" for block in blocks), losses.gaussian_entropy(log_std)))
+    numbers |= dict(zip((f"Block_{block}/entropy" for block in blocks), gaussian_entropy(log_std)))
     if log_mu is not None:
         statistics = importance_statistics(log_mu, clip=clip)
         numbers |= {f"OffPolicy/{name}": value for name, value in statistics.items()}

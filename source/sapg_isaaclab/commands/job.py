@@ -11,9 +11,11 @@ import yaml
 from sapg_isaaclab.agents.dexpbt.cfg import DexPbtCfg
 from sapg_isaaclab.agents.ranks import ALONE, Ranks
 from sapg_isaaclab.agents.sapg.cfg import ABLATIONS
-from sapg_isaaclab.training import checkpoint, distributed, task_config
-from sapg_isaaclab.training.errors import InputError, one_line
-from sapg_isaaclab.training.run_folder import RunFolder, check_writable, experiment_name
+from sapg_isaaclab.commands import task_config
+from sapg_isaaclab.errors import InputError, one_line
+from sapg_isaaclab.runs import checkpoint
+from sapg_isaaclab.runs.run_folder import RunFolder, check_writable, experiment_name
+from sapg_isaaclab.training import distributed
 from sapg_isaaclab.training.trainer import TrainerCfg
 
 DEFAULT_ITERATIONS = 10_000

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pathlib
 from typing import NamedTuple
 
-from sapg_isaaclab.study import references
-from sapg_isaaclab.study.runs import Setting, outcome, train_all
+from sapg_isaaclab.experiments import references
+from sapg_isaaclab.experiments.point_runs import Setting, outcome, train_all
 
 SEEDS = (1, 2, 3, 4, 5)
 
@@ -42,7 +42,7 @@ BARS: dict[str, Bar] = {
     "pql": Bar("two_goals", "decoy", 0.5, 768, 40),
     "pql_d": Bar("two_goals", "decoy", 0.5, 768, 40),
 }
-"""Bar of every algorithm, by its name in :data:`~sapg_isaaclab.study.runs.ALGORITHMS`.
+"""Bar of every algorithm, by its name in :data:`~sapg_isaaclab.experiments.point_runs.ALGORITHMS`.
 
 In so short a training none of these gets over the trap with every seed: their bars are on the decoy's level and say
 that they learn, not that they explore. PQL earns less than the decoy offers because its returns are of actions with

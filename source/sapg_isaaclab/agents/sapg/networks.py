@@ -18,9 +18,8 @@ import torch.nn.functional as F
 from skrl.models.torch import Model
 from torch import nn
 
-from sapg_isaaclab.agents.sapg.losses import gaussian_log_prob
-
-ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh}
+from sapg_isaaclab.agents.gaussian import gaussian_log_prob
+from sapg_isaaclab.agents.mlp import ACTIVATIONS, mlp
 
 
 class Sequences(NamedTuple):
@@ -52,22 +51,6 @@ class Outputs(NamedTuple):
     log_std: torch.Tensor
     values: torch.Tensor
     state: torch.Tensor | None
-
-
-def mlp(sizes: tuple[int, ...], activation: str) -> nn.Sequential:
-    """Linear layers with an activation after each.
-
-    Args:
-        sizes: Numbers of inputs, then of the units of each layer.
-        activation: Name in :data:`ACTIVATIONS`.
-
-    Returns:
-        The layers; nothing but the identity for a single size.
-    """
-    layers: list[nn.Module] = []
-    for a, b in zip(sizes[:-1], sizes[1:]):
-        layers += [nn.Linear(a, b), ACTIVATIONS[activation]()]
-    return nn.Sequential(*layers)
 
 
 def unroll(lstm: nn.LSTM, inputs: torch.Tensor, sequences: Sequences) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,9 +9,9 @@ import re
 from types import TracebackType
 from typing import Any
 
-from sapg_isaaclab.training.errors import InputError
-from sapg_isaaclab.training.replay import Replay
-from sapg_isaaclab.training.report import check_new_file
+from sapg_isaaclab.commands.evaluation import check_new_file
+from sapg_isaaclab.commands.playing import Replay
+from sapg_isaaclab.errors import InputError
 
 
 def target(args: argparse.Namespace) -> pathlib.Path | None:

@@ -11,8 +11,8 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from sapg_isaaclab.training.errors import ONE_LINE_ERRORS, InputError, report
-from sapg_isaaclab.training.task_config import SELECTORS
+from sapg_isaaclab.commands.task_config import SELECTORS
+from sapg_isaaclab.errors import ONE_LINE_ERRORS, InputError, report
 
 _ELSEWHERE = {"--video": "videos are made by scripts/play.py", "--checkpoint": "use --resume or --init_from"}
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from sapg_isaaclab.study.envs import ENVS, PointEnv
+from sapg_isaaclab.experiments.point_envs import ENVS, PointEnv
 
 BEHAVIOURS = ("random", "decoy", "optimal")
 """Gaussian actions of standard deviation 1, what an untrained policy does; and the scripted controllers."""

@@ -14,7 +14,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from sapg_isaaclab.training.errors import InputError
+from sapg_isaaclab.errors import InputError
 
 _WORDS = {"true": True, "false": False, "none": None, "null": None}
 

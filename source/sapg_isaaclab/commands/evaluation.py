@@ -7,9 +7,9 @@ import os
 import pathlib
 from typing import Any
 
-from sapg_isaaclab.training.errors import InputError
-from sapg_isaaclab.training.replay import Episodes, Replay, statistics
-from sapg_isaaclab.training.run_folder import git_state, package_versions, write_atomically
+from sapg_isaaclab.commands.playing import Episodes, Replay, statistics
+from sapg_isaaclab.errors import InputError
+from sapg_isaaclab.runs.run_folder import git_state, package_versions, write_atomically
 
 
 def evaluation(job: Replay, episodes: Episodes, num_envs: int) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from sapg_isaaclab.training.errors import InputError, TrainingError
-from sapg_isaaclab.training.run_folder import RunFolder, find_runs, write_atomically
+from sapg_isaaclab.errors import InputError, TrainingError
+from sapg_isaaclab.runs.run_folder import RunFolder, find_runs, write_atomically
 
 FORMAT = 1
 """Version of the layout of a checkpoint file."""

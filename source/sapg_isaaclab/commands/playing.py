@@ -12,10 +12,12 @@ from typing import Any
 import torch
 
 from sapg_isaaclab.agents.sapg.policies import Player
-from sapg_isaaclab.training import checkpoint, session, task_config
-from sapg_isaaclab.training.errors import InputError, TrainingError
-from sapg_isaaclab.training.job import check_agent, saved_configs
-from sapg_isaaclab.training.run_folder import RunFolder, experiment_name
+from sapg_isaaclab.commands import task_config
+from sapg_isaaclab.commands.job import check_agent, saved_configs
+from sapg_isaaclab.errors import InputError, TrainingError
+from sapg_isaaclab.runs import checkpoint
+from sapg_isaaclab.runs.run_folder import RunFolder, experiment_name
+from sapg_isaaclab.training import session
 
 ACTIONS = ("deterministic", "stochastic")
 """Values of ``--actions``: the policy's mean, or a sample."""

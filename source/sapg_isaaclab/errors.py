@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from sapg_isaaclab.agents.ranks import RankLostError
-
 
 class InputError(ValueError):
     """What was asked for cannot be done. The message says what came, what is allowed and what to type."""
@@ -17,6 +15,14 @@ class InputError(ValueError):
 
 class TrainingError(RuntimeError):
     """A run that had started cannot go on: not-a-number from the environment, a full disk."""
+
+    exit_code = 1
+    reported = False
+    """Whether the message is on the screen already."""
+
+
+class RankLostError(RuntimeError):
+    """Another rank has gone in the middle of something that all do together."""
 
     exit_code = 1
     reported = False

@@ -10,10 +10,10 @@ import collections
 import pathlib
 from typing import Any
 
-from sapg_isaaclab.study import references
-from sapg_isaaclab.study.runs import Setting, outcome
-from sapg_isaaclab.training.replay import statistics
-from sapg_isaaclab.training.run_folder import RunFolder
+from sapg_isaaclab.commands.playing import statistics
+from sapg_isaaclab.experiments import references
+from sapg_isaaclab.experiments.point_runs import Setting, outcome
+from sapg_isaaclab.runs.run_folder import RunFolder
 
 
 def settings(env: str, algorithms: list[str], sizes: list[int], seeds: list[int], iterations: int) -> list[Setting]:
@@ -46,7 +46,8 @@ def collect(runs: dict[Setting, RunFolder]) -> dict[str, Any]:
 
     Returns:
         Plain values: ``env``, ``iterations``, ``references``, one entry of ``runs`` per run with its algorithm,
-        num_envs, seed and :func:`~sapg_isaaclab.study.runs.outcome`, the commits of all, and the packages of the first.
+        num_envs, seed and :func:`~sapg_isaaclab.experiments.point_runs.outcome`, the commits of all, and the packages
+        of the first.
     """
     first = next(iter(runs))
     commits = sorted({(run.manifest()["git"] or {}).get("commit") or "unknown" for run in runs.values()})

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from sapg_isaaclab.training.errors import InputError
+from sapg_isaaclab.errors import InputError
 
 MANIFEST = "run.json"
 MANIFEST_VERSION = 1

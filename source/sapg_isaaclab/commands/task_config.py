@@ -14,8 +14,8 @@ from typing import Any
 
 import gymnasium as gym
 
-from sapg_isaaclab.training.errors import InputError, one_line
-from sapg_isaaclab.training.overrides import apply_override, get_option
+from sapg_isaaclab.commands.overrides import apply_override, get_option
+from sapg_isaaclab.errors import InputError, one_line
 
 ALGORITHMS = {"sapg": "sapg", "ppo": "sapg", "dexpbt": "dexpbt", "pql": "pql"}
 """Values of ``--algorithm``, and whose configuration each uses: ``ppo`` is SAPG's preset of that name."""

@@ -21,9 +21,9 @@ from sapg_isaaclab.agents.dexpbt import DexPbtCfg
 from sapg_isaaclab.agents.pql import PqlCfg
 from sapg_isaaclab.agents.sapg import SapgCfg
 from sapg_isaaclab.agents.sapg.cfg import ABLATIONS
-from sapg_isaaclab.study.envs import ENVS
-from sapg_isaaclab.training import metrics
-from sapg_isaaclab.training.run_folder import RunFolder, find_runs
+from sapg_isaaclab.experiments.point_envs import ENVS
+from sapg_isaaclab.runs import metrics
+from sapg_isaaclab.runs.run_folder import RunFolder, find_runs
 from sapg_isaaclab.training.trainer import Trainer, TrainerCfg
 
 MINI_BATCH_SIZE = 1536

@@ -10,7 +10,7 @@ import pathlib
 import sys
 from typing import Any
 
-from sapg_isaaclab.training.run_folder import RunFolder, write_atomically
+from sapg_isaaclab.runs.run_folder import RunFolder, write_atomically
 
 LOGGERS = ("tensorboard", "wandb")
 

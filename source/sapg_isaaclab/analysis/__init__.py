@@ -1,1 +1,0 @@
-"""Figures and tables from run folders. Nothing here needs a simulator."""

@@ -1,0 +1,116 @@
+"""Runs the same scripted motion on two physics engines and prints how far joints and objects drift apart.
+
+    python scripts/compare_engines.py --task SAPG-Allegro-Reorient
+
+Both start from the same random states (same seed) and get the same smooth actions: joints swing gently about where they
+start, without pushes on the object. Each engine runs in a process of its own. Environments whose episode ended on
+either engine are left out from then on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import multiprocessing
+from pathlib import Path
+
+AMPLITUDE = 0.2
+"""Amplitude of the hand's actions about the one that holds the first pose."""
+
+ARM_AMPLITUDE = 0.05
+"""Amplitude of the arm's actions, which are velocities: 0.5 rad/s."""
+
+
+def roll_out(args: argparse.Namespace, physics: str, queue: multiprocessing.Queue) -> None:
+    """Body of a process: move on one engine and send the states, one after the reset and one after each step."""
+    import gymnasium as gym
+    import torch
+    from isaaclab_tasks.utils import parse_env_cfg
+
+    import sapg_isaaclab  # noqa: F401
+
+    torch.set_num_threads(1)
+    cfg = parse_env_cfg(args.task, device="cpu", num_envs=args.num_envs, overrides=[f"physics={physics}"])
+    cfg.seed = args.seed
+    if hasattr(cfg, "force_scale"):
+        cfg.force_scale = 0.0
+    env = gym.make(args.task, cfg=cfg).unwrapped
+    env.reset()
+    robot, body = env.scene["robot"].data, env.scene["object"].data
+    names = env.scene["robot"].joint_names
+    columns = [names.index(name) for name in cfg.joint_names]
+    driven = [names.index(name) for name in getattr(cfg, "actuated_joint_names", cfg.joint_names)]
+    lower, upper = robot.joint_limits.torch[:, driven].unbind(-1)
+    hold = (2.0 * robot.joint_pos.torch[:, driven] - lower - upper) / (upper - lower)
+    amplitude = torch.full((cfg.action_space,), AMPLITUDE)
+    arm = slice(getattr(cfg, "num_arm_joints", 0))
+    amplitude[arm], hold[:, arm] = ARM_AMPLITUDE, 0.0
+    phase = 2.4 * torch.arange(cfg.action_space)  # the golden angle: no two joints move alike
+    alive = torch.ones(args.num_envs, dtype=torch.bool)
+    states = []
+    for step in range(round(args.seconds / env.step_dt) + 1):
+        if step > 0:
+            angle = 2.0 * math.pi * step * env.step_dt + phase
+            _, _, terminated, truncated, _ = env.step(hold + amplitude * (angle.sin() - phase.sin()))
+            alive &= ~(terminated | truncated)
+        pos = body.root_pos_w.torch - env.scene.env_origins
+        parts = (robot.joint_pos.torch[:, columns], pos, body.root_quat_w.torch, alive.unsqueeze(-1))
+        states.append(torch.cat([part.float() for part in parts], dim=-1))
+    queue.put((env.step_dt, torch.stack(states).numpy()))
+    env.close()
+
+
+def difference(first: object, second: object) -> dict[str, float]:
+    """How far two states of shape (N, J + 8), as :func:`roll_out` sends them, are apart."""
+    import numpy as np
+
+    both = (first[:, -1] > 0) & (second[:, -1] > 0)
+    ended = {"ended_first": int((first[:, -1] == 0).sum()), "ended_second": int((second[:, -1] == 0).sum())}
+    first, second = first[both], second[both]
+    joints = np.abs(first[:, :-8] - second[:, :-8])
+    positions = np.linalg.norm(first[:, -8:-5] - second[:, -8:-5], axis=-1)
+    dot = np.abs((first[:, -5:-1] * second[:, -5:-1]).sum(-1)).clip(max=1.0)
+    if not both.any():
+        return ended
+    return {
+        **ended,
+        "joints_mean_rad": float(joints.mean()),
+        "joints_max_rad": float(joints.max()),
+        "object_median_m": float(np.median(positions)),
+        "object_max_m": float(positions.max()),
+        "rotation_median_rad": float(np.median(2.0 * np.arccos(dot))),
+    }
+
+
+def main() -> None:
+    """Parse, run both engines, print the differences."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", default="SAPG-Allegro-Reorient", help="task id")
+    parser.add_argument("--physics", nargs=2, default=["ovphysx", "newton_mjwarp"], help="the two engines")
+    parser.add_argument("--num_envs", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of the motion")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, default=None, help="also write the figures here")
+    args = parser.parse_args()
+
+    context, runs = multiprocessing.get_context("spawn"), []
+    for physics in args.physics:
+        queue = context.Queue()
+        process = context.Process(target=roll_out, args=(args, physics, queue))
+        process.start()
+        while process.is_alive() and queue.empty():
+            process.join(timeout=0.2)
+        if queue.empty():
+            raise SystemExit(f"{args.task} does not run on {physics}; see above")
+        runs.append(queue.get())
+        process.join()
+    (step_dt, first), (_, second) = runs
+    print(f"{args.task}, {args.physics[0]} against {args.physics[1]}, {args.num_envs} environments")
+    rows = {}
+    for time in (0.0, 0.25 * args.seconds, 0.5 * args.seconds, args.seconds):
+        step = round(time / step_dt)
+        rows[f"{time:g}"] = row = difference(first[step], second[step])
+        print(f"{time:5.2f} s: " + ", ".join(f"{name} {value:.3g}" for name, value in row.items()), flush=True)
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=2) + "\n")

@@ -1,0 +1,108 @@
+"""Train SAPG, or one of its baselines, on a task.
+
+Example::
+
+    ./isaaclab.sh -p scripts/train.py --task SAPG-Allegro-Reorient
+    ./isaaclab.sh -p scripts/train.py --task SAPG-Allegro-Reorient --resume latest
+    torchrun --standalone --nproc_per_node=2 scripts/train.py --task SAPG-Allegro-Reorient --distributed
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+
+from sapg_isaaclab.commands import cli
+from sapg_isaaclab.training import distributed
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train.
+
+    Args:
+        argv: Arguments without the program's name. Those of the process by default.
+
+    Returns:
+        Exit code.
+    """
+    return cli.run_command(_train, argv)
+
+
+def _parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    from sapg_isaaclab.commands.job import DEFAULT_ITERATIONS
+    from sapg_isaaclab.commands.task_config import ALGORITHMS
+    from sapg_isaaclab.runs.metrics import LOGGERS
+
+    parser = cli.parser("Train SAPG or a baseline on a task. Ctrl-C ends the iteration and leaves a checkpoint.")
+    add = parser.add_argument
+    add("--algorithm", choices=ALGORITHMS, help="sapg (default), ppo, dexpbt or pql")
+    add("--max_iterations", type=int, help=f"total number of iterations, also after a resume ({DEFAULT_ITERATIONS})")
+    add("--resume", metavar="latest|best|PATH", help="go on with a run, in its own folder, exactly where it was")
+    add("--init_from", metavar="latest|best|PATH", help="start a new run from the policy of a checkpoint")
+    add("--distributed", action="store_true", help="train on all processes that torchrun started (docs/cluster.md)")
+    add("--logger", choices=LOGGERS, help="where curves go besides metrics.jsonl; wandb is beside tensorboard")
+    add("--checkpoint_interval", type=int, help="iterations between checkpoints (50)")
+    add("--checkpoint_minutes", type=float, help="longest time without a checkpoint, in minutes (15)")
+    add("--keep_checkpoints", type=int, help="number of newest checkpoints kept beside the best (5; 0 keeps all)")
+    return cli.parse(parser, argv)
+
+
+def _train(argv: list[str] | None) -> int:
+    with distributed.joined() as ranks:
+        with distributed.together(ranks):
+            args, tokens = _parse(argv)
+            from sapg_isaaclab.commands import job as jobs
+
+            job = jobs.plan(args, tokens, ranks)
+        distributed.require_same(ranks, job.shared())
+        say = print if ranks.is_main else lambda *_, **__: None
+        if job.resume is not None and job.resume["iteration"] >= job.trainer_cfg.max_iterations:
+            say(
+                f"nothing to do: the run has {job.resume['iteration']} iterations and --max_iterations"
+                f" {job.trainer_cfg.max_iterations} is the total; ask for more to go on ({job.run.path})"
+            )
+            return 0
+        with cli.launched(job.env_cfg, args), contextlib.ExitStack() as cleanup:
+            return _run(job, ranks, say, cleanup)
+
+
+def _run(job, ranks, say, cleanup: contextlib.ExitStack) -> int:
+    from sapg_isaaclab.runs import checkpoint, metrics
+    from sapg_isaaclab.training import session
+    from sapg_isaaclab.training.trainer import Trainer
+
+    physics = type(job.env_cfg.sim.physics).__name__.removesuffix("Cfg")
+    with distributed.together(ranks):
+        env = session.make_env(job.task, job.env_cfg, distributed.rank_seed(job.seed, ranks))
+        cleanup.callback(env.close)
+        agent = session.make_agent(env, job.agent_cfg)
+        run = job.open_run() if ranks.is_main else None
+        if job.init is not None:
+            session.load_into(agent.load_policy, job.init["agent"], "--init_from")
+    trainer = Trainer(env, agent, run, job.trainer_cfg, job.description)
+    with distributed.together(ranks):
+        if job.resume is not None:
+            session.load_into(trainer.restore, job.resume, "--resume")
+            say(f"resuming after iteration {trainer.iteration} ({trainer.env_steps:,} env-steps)")
+        if job.resume is not None and ranks.is_main:
+            best = job.resume["best"]
+            moved = checkpoint.rewind(run, trainer.iteration, best["iteration"] if best else None)
+            dropped = metrics.rewind(run, trainer.iteration)
+            if moved or dropped:
+                print(f"  set aside: {len(moved)} later checkpoints, {dropped} later rows of metrics.jsonl")
+    rows = {
+        "task": job.task,
+        "algorithm": job.description["algorithm"],
+        "physics": physics,
+        "seed": job.description["seed"],
+    }
+    if ranks.size > 1:
+        rows |= {"ranks": distributed.places(ranks, env.device), "in all": f"{ranks.size * env.num_envs} environments"}
+    say(session.summary(env, agent, {**rows, "run folder": run and run.path}), flush=True)
+    stopped_by = trainer.train()
+    state = f"stopped by {stopped_by}" if stopped_by else "finished"
+    if ranks.is_main:
+        print(f"{state} after iteration {trainer.iteration}; checkpoint: {checkpoint.latest(run)}")
+    if stopped_by:
+        say(f"go on with: --resume {job.run and job.run.path}")
+    return 0

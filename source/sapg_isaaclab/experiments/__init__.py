@@ -1,0 +1,1 @@
+"""Evidence: learning studies without a simulator, and curves of several runs."""

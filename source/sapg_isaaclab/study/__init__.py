@@ -1,1 +1,0 @@
-"""Learning benchmark that needs no simulator: environments, bars to pass, return against their number."""
