@@ -94,7 +94,7 @@ def test_each_block_has_a_tolerance_of_its_own(env):
     env.common_step_counter = 5000
     _, _, _, _, extras = env.step(hold_actions(env))
     log = extras["log"]
-    assert env.curriculum.tolerance.tolist() == pytest.approx([0.075, 0.0675, 0.075])
+    assert env.curriculum.values["tolerance"].tolist() == pytest.approx([0.075, 0.0675, 0.075])
     assert [log[f"Tolerance/block_{block}"].item() for block in range(3)] == pytest.approx([0.075, 0.0675, 0.075])
     assert log["Metrics/success_tolerance"].item() == pytest.approx(0.0725)
     # 0.01 x 4 + (0.075 - 0.0675) / 0.065
@@ -109,7 +109,7 @@ def test_each_block_has_a_tolerance_of_its_own(env):
     assert env._near.tolist() == [True] * 4 + [False] * 4 + [True] * 4
     saved = env.state_dict()
     env.curriculum.copy(1, 2)
-    assert env.curriculum.tolerance.tolist() == pytest.approx([0.075, 0.0675, 0.0675])
+    assert env.curriculum.values["tolerance"].tolist() == pytest.approx([0.075, 0.0675, 0.0675])
     env.load_state_dict(saved)
     assert env.state_dict() == saved
-    assert env.curriculum.tolerance.tolist() == pytest.approx([0.075, 0.0675, 0.075])
+    assert env.curriculum.values["tolerance"].tolist() == pytest.approx([0.075, 0.0675, 0.075])

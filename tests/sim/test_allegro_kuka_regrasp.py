@@ -295,7 +295,7 @@ def test_curriculum_tightens_at_the_stated_step(env):
     assert env.extras["log"]["Metrics/success_tolerance"].item() == pytest.approx(0.0675)
     tightened = env.state_dict()
     assert env.load_state_dict(saved) is None
-    assert env.curriculum.tolerance.item() == pytest.approx(0.075)
+    assert env.curriculum.values["tolerance"].item() == pytest.approx(0.075)
     env.load_state_dict(tightened)
     assert env.state_dict() == tightened
     env.load_state_dict(saved)
@@ -313,7 +313,7 @@ def test_leader_gate_looks_at_block_0_only(env, monkeypatch):
         env._finished_successes[: NUM_ENVS // 2], env._finished_successes[NUM_ENVS // 2 :] = leader, others
         env.common_step_counter = 5000
         env.step(hold_actions(env))
-        assert env.curriculum.tolerance.item() == pytest.approx(tolerance)
+        assert env.curriculum.values["tolerance"].item() == pytest.approx(tolerance)
     env.load_state_dict(saved)
     env._finished_successes.zero_()
 

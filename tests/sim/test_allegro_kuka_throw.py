@@ -100,7 +100,7 @@ def test_tolerance_stays(env):
     env._finished_successes.fill_(40.0)
     env.common_step_counter = 100_000
     env.step(hold_actions(env))
-    assert env.curriculum.tolerance.item() == pytest.approx(0.075)
+    assert env.curriculum.values["tolerance"].item() == pytest.approx(0.075)
     # no curriculum: successes + 1
     assert env.curriculum.true_objective(torch.tensor(23.0)).item() == pytest.approx(24.0)
 

@@ -1,64 +1,97 @@
-"""Tightens the tolerance of a task as its policies get better."""
+"""Makes a task harder as its policies get better."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 
-class ToleranceCurriculum:
-    """Multiplies a tolerance by a factor whenever enough goals are reached (paper, Section 5; official code).
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Way:
+    """The way of one number of a task, such as a tolerance, from an easy start to the task itself."""
 
-    There is one tolerance for all environments, or with ``groups`` one for each of G contiguous groups of them, which
-    the group's own successes tighten.
+    initial: float
+    """Number at the start, in the unit of the task."""
 
-    Everything is a tensor on the simulation device, so that asking and tightening never waits for the GPU.
+    final: float
+    """Number of the task itself; equal to ``initial`` for no way at all."""
+
+    factor: float
+    """Factor of one step: below 1 for a number that shrinks, above 1 for one that grows."""
+
+    def check(self, name: str) -> None:
+        """Refuse numbers that lead nowhere.
+
+        Args:
+            name: What the number is called, for the message.
+
+        Raises:
+            ValueError: If the final number cannot be reached.
+        """
+        if not (0.0 < self.initial < math.inf and 0.0 < self.final < math.inf):
+            raise ValueError(f"{name} from {self.initial} to {self.final} is not allowed; use numbers above 0")
+        if self.factor <= 0.0 or self.factor == 1.0:
+            raise ValueError(f"{name}: factor {self.factor} is not allowed; use one above 0 that is not 1")
+        if self.initial != self.final and (self.final < self.initial) != (self.factor < 1.0):
+            raise ValueError(
+                f"{name} from {self.initial} to {self.final} cannot be reached with factor {self.factor}; use a factor"
+                " below 1 for a number that shrinks, above 1 for one that grows"
+            )
+
+
+class Curriculum:
+    """Moves numbers of a task one step towards the task itself whenever enough goals are reached.
+
+    The paper's tolerance of the AllegroKuka tasks (Section 5; official code) is one with a single number. Several move
+    together, each by its own factor, and one that has arrived waits for the others.
+
+    There is one state for all environments, or with ``groups`` one for each of G contiguous groups of them, which the
+    group's own successes move.
+
+    Everything is a tensor on the simulation device, so that asking and moving never waits for the GPU.
     """
 
     def __init__(
         self,
+        ways: Mapping[str, Way],
         *,
-        initial: float,
-        final: float,
-        factor: float = 0.9,
         interval: int = 3000,
         threshold: float = 3.0,
         groups: int | None = None,
         device: str = "cpu",
     ):
-        """Start at the initial tolerance.
+        """Start at the initial numbers.
 
         Args:
-            initial: Tolerance at the start, in the unit of the task.
-            final: Smallest tolerance; equal to ``initial`` for none at all.
-            factor: Factor of one tightening, in (0, 1).
+            ways: Way of every number by its name.
             interval: Control steps that must have passed since the last change.
-            threshold: Mean successes of finished episodes from which on the tolerance is tightened.
-            groups: Number of groups G with a tolerance each; None for one tolerance.
+            threshold: Mean successes of finished episodes from which on the next step is made.
+            groups: Number of groups G with numbers of their own; None for one state.
             device: Device of the tensors.
 
         Raises:
             ValueError: If the numbers make no curriculum.
         """
-        if not 0.0 < final <= initial:
-            raise ValueError(f"curriculum from {initial} to {final} is not allowed; use 0 < final <= initial")
-        if not 0.0 < factor < 1.0:
-            raise ValueError(f"curriculum factor {factor} is not allowed; use a number between 0 and 1")
+        for name, way in ways.items():
+            way.check(name)
         if interval < 1:
             raise ValueError(f"curriculum interval {interval} is not allowed; use at least 1 step")
-        self.interval, self.factor, self.threshold = interval, factor, threshold
-        self._initial = torch.tensor(initial, device=device)
-        self._final = torch.tensor(final, device=device)
-        self._constant = initial == final
-        self.groups = groups
+        self.ways, self.interval, self.threshold, self.groups = dict(ways), interval, threshold, groups
         shape = () if groups is None else (groups,)
-        self.tolerance = self._initial.expand(shape).clone()
-        """Tolerance in force, 0-dim, or that of every group, shape (G,); changed in place."""
+        self.values = {name: torch.full(shape, way.initial, device=device) for name, way in ways.items()}
+        """Number in force by name, 0-dim, or that of every group, shape (G,); changed in place."""
+        self._ends = {
+            name: (torch.tensor(way.initial, device=device), torch.tensor(way.final, device=device))
+            for name, way in ways.items()
+        }
         self._last_change = torch.zeros(shape, dtype=torch.long, device=device)
 
     def update(self, step: int, successes: torch.Tensor) -> None:
-        """Tighten if it is time.
+        """Make the next step if it is time.
 
         Args:
             step: Control steps since the start of training.
@@ -67,63 +100,82 @@ class ToleranceCurriculum:
         """
         mean = successes.mean() if self.groups is None else successes.view(self.groups, -1).mean(-1)
         due = step - self._last_change >= self.interval
-        tighten = due & (mean >= self.threshold) & (self.tolerance > self._final)
-        # in place: steps taken under torch.inference_mode must not leave inference tensors behind
-        self.tolerance.copy_(
-            torch.where(tighten, torch.maximum(self.tolerance * self.factor, self._final), self.tolerance)
-        )
-        self._last_change.masked_fill_(tighten, step)
+        move = due & (mean >= self.threshold) & ~self.arrived()
+        for name, value in self.values.items():
+            nearest = torch.maximum if self.ways[name].factor < 1.0 else torch.minimum
+            moved = nearest(value * self.ways[name].factor, self._ends[name][1])
+            # in place: steps taken under torch.inference_mode must not leave inference tensors behind
+            value.copy_(torch.where(move, moved, value))
+        self._last_change.masked_fill_(move, step)
 
-    def progress(self) -> torch.Tensor:
-        """Share of the way from the initial to the final tolerance, in [0, 1]; 1 where there is no way.
+    def arrived(self, name: str | None = None) -> torch.Tensor:
+        """Whether the task itself is in force.
+
+        Args:
+            name: The number to ask about; all of them by default.
 
         Returns:
-            Shape of :attr:`tolerance`.
+            Bool, shape of a value.
         """
-        if self._constant:
-            return torch.ones_like(self.tolerance)
-        return (self._initial - self.tolerance) / (self._initial - self._final)
+        names = self.values if name is None else (name,)
+        return torch.stack([self.values[each] == self._ends[each][1] for each in names]).all(0)
+
+    def progress(self) -> torch.Tensor:
+        """Share of the way that is done, in [0, 1], the mean over all numbers; 1 where there is no way.
+
+        Returns:
+            Shape of a value.
+        """
+        shares = []
+        for name, value in self.values.items():
+            initial, final = self._ends[name]
+            way = self.ways[name]
+            none = way.initial == way.final
+            shares.append(torch.ones_like(value) if none else (initial - value) / (initial - final))
+        return torch.stack(shares).mean(0)
 
     def true_objective(self, successes: torch.Tensor) -> torch.Tensor:
-        """What a population is ranked by: tolerance first, successes once the final tolerance is in force.
+        """What a population is ranked by: progress first, successes once the task itself is in force.
 
         Args:
             successes: Successes in the last finished episode, any shape; with groups of all environments, shape (N,).
 
         Returns:
-            ``0.01 * successes + progress`` before the final tolerance, ``successes + progress`` from then on.
+            ``0.01 * successes + progress`` on the way, ``successes + progress`` at its end.
         """
-        weight = torch.where(self.tolerance > self._final, 0.01, 1.0)
+        weight = torch.where(self.arrived(), 1.0, 0.01)
         return self._spread(weight, successes) * successes + self._spread(self.progress(), successes)
 
-    def of_environments(self, like: torch.Tensor) -> torch.Tensor:
-        """Tolerance to hold against numbers of all environments.
+    def of_environments(self, name: str, like: torch.Tensor) -> torch.Tensor:
+        """A number to hold against numbers of all environments.
 
         Args:
-            like: Those numbers, shape (N,).
+            name: Which one.
+            like: Numbers of all environments, shape (N,).
 
         Returns:
-            The tolerance, 0-dim; with groups that of every environment, shape (N,).
+            The number in force, 0-dim; with groups that of every environment, shape (N,).
         """
-        return self._spread(self.tolerance, like)
+        return self._spread(self.values[name], like)
 
     def _spread(self, values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         """Numbers of the groups, shape (G,), repeated for their environments, shape (N,)."""
         return values if self.groups is None else values.repeat_interleave(len(like) // self.groups)
 
     def copy(self, source: int, target: int) -> None:
-        """Let a group take over the tolerance of another, and the step of its last change.
+        """Let a group take over the numbers of another, and the step of their last change.
 
         Args:
             source: Group to copy.
             target: Group that is overwritten.
         """
-        for values in (self.tolerance, self._last_change):
+        for values in (*self.values.values(), self._last_change):
             values[target] = values[source]
 
     def state_dict(self) -> dict[str, Any]:
-        """Tolerance and step of its last change, numbers or with groups lists of them."""
-        return {"tolerance": self.tolerance.tolist(), "last_change": self._last_change.tolist()}
+        """Every number by its name and ``last_change``, the step of their last change; with groups lists of them."""
+        values = {name: value.tolist() for name, value in self.values.items()}
+        return {**values, "last_change": self._last_change.tolist()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` returned.
@@ -134,5 +186,5 @@ class ToleranceCurriculum:
         Raises:
             KeyError: If one is missing.
         """
-        self.tolerance.copy_(torch.as_tensor(state["tolerance"]))
-        self._last_change.copy_(torch.as_tensor(state["last_change"]))
+        for name, value in (*self.values.items(), ("last_change", self._last_change)):
+            value.copy_(torch.as_tensor(state[name]))

@@ -34,7 +34,7 @@ class DexPBT(Agent):
         cfg: Options; see :class:`~sapg_isaaclab.agents.dexpbt.cfg.DexPbtCfg`.
         reward_weights: Weights of the reward by name, shape (N,) each, written in place. Leave them out for an
             environment without a true objective: what ranks the learners must not change.
-        curriculum: The environment's :class:`~sapg_isaaclab.tasks.curriculum.ToleranceCurriculum` or anything with
+        curriculum: The environment's :class:`~sapg_isaaclab.tasks.curriculum.Curriculum` or anything with
             ``groups`` and ``copy``; with a group per learner, a replacement takes over the donor's group.
         observation_space: Box of D observations.
         state_space: Box of the privileged state, if any.

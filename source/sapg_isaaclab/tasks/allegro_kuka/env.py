@@ -27,7 +27,7 @@ from sapg_isaaclab.tasks.allegro_kuka.joint_stops import overshoot, put_on_stops
 from sapg_isaaclab.tasks.allegro_kuka.keypoints import keypoint_offsets, keypoints, rotate
 from sapg_isaaclab.tasks.allegro_kuka.objects import assign_objects, objects_in
 from sapg_isaaclab.tasks.base import TaskEnv
-from sapg_isaaclab.tasks.curriculum import ToleranceCurriculum
+from sapg_isaaclab.tasks.curriculum import Curriculum, Way
 from sapg_isaaclab.tasks.physics import contact_buffers
 
 GOALS = {RegraspGoalCfg: Regrasp, ThrowGoalCfg: Throw, ReorientGoalCfg: Reorient}
@@ -110,9 +110,14 @@ class AllegroKukaEnv(TaskEnv):
         self._force_strength = cfg.force_scale * force_mass.unsqueeze(-1)
         self._force_decay = cfg.force_decay ** (self.step_dt / cfg.force_decay_interval)
 
-        curriculum = {name: value for name, value in vars(cfg.curriculum).items() if name != "gate"}
-        groups = cfg.num_blocks if cfg.curriculum.gate == "block" else None
-        self.curriculum = ToleranceCurriculum(**curriculum, groups=groups, device=self.device)
+        curriculum = cfg.curriculum
+        self.curriculum = Curriculum(
+            {"tolerance": Way(initial=curriculum.initial, final=curriculum.final, factor=curriculum.factor)},
+            interval=curriculum.interval,
+            threshold=curriculum.threshold,
+            groups=cfg.num_blocks if curriculum.gate == "block" else None,
+            device=self.device,
+        )
         self._on_cpu = self.device == "cpu"
         self._measured = False
         self._allocate()
@@ -212,7 +217,7 @@ class AllegroKukaEnv(TaskEnv):
         self._just_lifted = (self._height > self.reward_weights["lift_threshold"]) & ~self.lifted
         self.lifted |= self._just_lifted
 
-        self._near = keypoint <= cfg.success_radius_scale * self.curriculum.of_environments(keypoint)
+        self._near = keypoint <= cfg.success_radius_scale * self.curriculum.of_environments("tolerance", keypoint)
         self.near_steps.copy_(rewards.count_near(self.near_steps, self._near, consecutive=cfg.hold == "consecutive"))
         self._reached = self.near_steps >= cfg.hold_steps
         self.successes += self._reached
@@ -439,7 +444,7 @@ class AllegroKukaEnv(TaskEnv):
     # metrics
 
     def _write_metrics(self, terms: torch.Tensor) -> None:
-        finished, tolerance = self._finished_successes, self.curriculum.tolerance
+        finished, tolerance = self._finished_successes, self.curriculum.values["tolerance"]
         objective = self.curriculum.true_objective(finished)
         log = {
             "Metrics/successes": finished.mean(),

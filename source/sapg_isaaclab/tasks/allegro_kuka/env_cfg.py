@@ -126,7 +126,7 @@ class ReorientGoalCfg:
 
 @configclass
 class CurriculumCfg:
-    """How the tolerance shrinks; see :class:`~sapg_isaaclab.tasks.curriculum.ToleranceCurriculum`."""
+    """How the tolerance shrinks; see :class:`~sapg_isaaclab.tasks.curriculum.Curriculum`."""
 
     initial: float = 0.075
     """Tolerance at the start [m]."""

@@ -10,18 +10,24 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
 from sapg_isaaclab.assets.tables import find_table
 from sapg_isaaclab.tasks.base import TaskEnv
+from sapg_isaaclab.tasks.curriculum import Curriculum, Way
 from sapg_isaaclab.tasks.goal_marker import GoalMarker
-from sapg_isaaclab.tasks.in_hand import rewards
+from sapg_isaaclab.tasks.in_hand import goals, rewards
 from sapg_isaaclab.tasks.in_hand.env_cfg import InHandReorientEnvCfg
 
 
 class InHandReorientEnv(TaskEnv):
-    """A dexterous hand reorients an object in its palm (official code, Allegro and Shadow hand tasks)."""
+    """A dexterous hand reorients an object in its palm (official code, Allegro and Shadow hand tasks).
+
+    With ``cfg.curriculum.enabled``, ``extras["true_objective"]``, shape (N,), is what a population of policies is
+    ranked by: the successes of each environment's last finished episode and how far the curriculum is.
+    """
 
     cfg: InHandReorientEnvCfg
 
@@ -36,6 +42,7 @@ class InHandReorientEnv(TaskEnv):
     def _prepare(self, cfg: InHandReorientEnvCfg) -> contextlib.AbstractContextManager[None]:
         if cfg.joint_force_obs not in ("zero", "measured"):
             raise ValueError(f"joint_force_obs={cfg.joint_force_obs!r} is unknown; use 'zero' or 'measured'")
+        _check_curriculum(cfg)
         layout = self.observation_layout(cfg)
         if "fingertip_wrench" in layout and getattr(cfg.scene, "joint_wrench", None) is None:
             raise ValueError(f"obs_type={cfg.obs_type!r} needs the sensor scene.joint_wrench; use obs_type='full'")
@@ -53,7 +60,26 @@ class InHandReorientEnv(TaskEnv):
         self.goal_quat = torch.zeros(self.num_envs, 4, device=self.device)
         self.goal_quat[:, 3] = 1.0
         self.targets = torch.zeros(self.num_envs, len(self._actuated_ids), device=self.device)
+        self.curriculum = self._make_curriculum()
+        if cfg.curriculum.enabled:
+            self.extras["true_objective"] = self.curriculum.true_objective(self._finished_successes)
         self._goal_marker: GoalMarker | None = None
+
+    def _make_curriculum(self) -> Curriculum:
+        """The way to the official task, or, where there is no curriculum, that task alone."""
+        cfg, way = self.cfg, self.cfg.curriculum
+        tolerance = way.initial_tolerance if way.enabled else cfg.success_tolerance
+        angle = way.initial_angle if way.enabled else math.pi
+        return Curriculum(
+            {
+                "tolerance": Way(initial=tolerance, final=cfg.success_tolerance, factor=way.tolerance_factor),
+                "goal_angle": Way(initial=angle, final=math.pi, factor=way.angle_factor),
+            },
+            interval=way.interval,
+            threshold=way.threshold,
+            groups=cfg.num_blocks if way.gate == "block" else None,
+            device=self.device,
+        )
 
     def _resolve_names(self) -> None:
         """Turn names of joints and bodies into indices of the physics engine's tensors."""
@@ -99,9 +125,14 @@ class InHandReorientEnv(TaskEnv):
     # dones, rewards
 
     def _get_dones(self) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.cfg.curriculum.enabled:
+            finished = self._finished_successes
+            if self.cfg.curriculum.gate == "leader":
+                finished = finished[: self.num_envs // self.cfg.num_blocks]
+            self.curriculum.update(self.common_step_counter, finished)
         self._position_error = torch.linalg.vector_norm(self.object_pos - self._goal_pos, dim=-1)
         self._rotation_error = rewards.rotation_error(self.object_quat, self.goal_quat)
-        self._reached = self._rotation_error <= self.cfg.success_tolerance
+        self._reached = self._rotation_error <= self.curriculum.of_environments("tolerance", self._rotation_error)
         self._fallen = self._position_error >= self.cfg.fall_distance
         timed_out = self.episode_length_buf >= self.max_episode_length - 1
         return self._fallen, timed_out
@@ -122,8 +153,10 @@ class InHandReorientEnv(TaskEnv):
         self._finished_successes.copy_(torch.where(self.reset_buf, self.successes, self._finished_successes))
         # the next goal is drawn here, so that the coming observation already shows it; drawing for all environments
         # and keeping some costs less than finding out on the host which ones need it
-        goals = self._random_rotation(self.num_envs)
-        self.goal_quat.copy_(torch.where(self._reached.unsqueeze(-1), goals, self.goal_quat))
+        next_goals = goals.official(self.num_envs, self.device)
+        if self.cfg.curriculum.enabled:
+            next_goals = self._ease(next_goals, self.object_quat, slice(None))
+        self.goal_quat.copy_(torch.where(self._reached.unsqueeze(-1), next_goals, self.goal_quat))
         self._write_metrics(terms)
         return torch.stack(tuple(terms.values())).sum(0)
 
@@ -133,7 +166,7 @@ class InHandReorientEnv(TaskEnv):
         super()._reset_idx(env_ids)
         count = len(env_ids)
         self.successes[env_ids] = 0.0
-        self.goal_quat[env_ids] = self._random_rotation(count)
+        self.goal_quat[env_ids] = goals.official(count, self.device)
 
         noise = torch.rand(count, len(self._joint_ids), device=self.device)
         span = self._joint_upper - self._joint_lower
@@ -151,17 +184,31 @@ class InHandReorientEnv(TaskEnv):
         pose = torch.empty(count, 7, device=self.device)
         pose[:, :3] = self._start_pos + self.scene.env_origins[env_ids]
         pose[:, :3] += self.cfg.reset_position_noise * (2.0 * torch.rand(count, 3, device=self.device) - 1.0)
-        pose[:, 3:] = self._random_rotation(count)
+        pose[:, 3:] = goals.official(count, self.device)
+        if self.cfg.curriculum.enabled:
+            self.goal_quat[env_ids] = self._ease(self.goal_quat[env_ids], pose[:, 3:], env_ids)
         self.object.write_root_pose_to_sim_index(root_pose=pose, env_ids=env_ids)
         self.object.write_root_velocity_to_sim_index(
             root_velocity=torch.zeros(count, 6, device=self.device), env_ids=env_ids
         )
 
-    def _random_rotation(self, count: int) -> torch.Tensor:
-        """R_x(pi u) R_y(pi v) with u, v uniform in [-1, 1], shape (count, 4), xyzw (official code; not uniform)."""
-        half = (torch.rand(2, count, device=self.device) - 0.5) * math.pi
-        (sx, sy), (cx, cy) = half.sin(), half.cos()
-        return torch.stack((sx * cy, cx * sy, sx * sy, cx * cy), dim=-1)
+    def _ease(
+        self, official: torch.Tensor, object_quat: torch.Tensor, env_ids: Sequence[int] | torch.Tensor | slice
+    ) -> torch.Tensor:
+        """Goals as the curriculum has them: near the object until its angle has arrived, then the official ones.
+
+        Args:
+            official: Goals of the official distribution, shape (n, 4), xyzw.
+            object_quat: Present orientations of the objects, shape (n, 4), xyzw.
+            env_ids: Environments they belong to.
+
+        Returns:
+            Goals, shape (n, 4), xyzw.
+        """
+        angle = self.curriculum.of_environments("goal_angle", self.goal_quat)
+        angle = angle.expand(self.num_envs)[env_ids]
+        near = goals.near(object_quat, self.cfg.curriculum.min_angle, angle)
+        return torch.where((angle < math.pi).unsqueeze(-1), near, official)
 
     # observations
 
@@ -277,6 +324,8 @@ class InHandReorientEnv(TaskEnv):
             "Metrics/successes": finished.mean(),
             # every goal but an episode's last was reached
             "Metrics/success_rate": (finished / (finished + 1.0)).mean(),
+            "Metrics/success_tolerance": self.curriculum.values["tolerance"].mean(),
+            "Metrics/goal_angle": self.curriculum.values["goal_angle"].mean(),
             "Metrics/rotation_error": self._rotation_error.mean(),
             "Metrics/position_error": self._position_error.mean(),
         }
@@ -285,7 +334,36 @@ class InHandReorientEnv(TaskEnv):
             blocks = finished.view(self.cfg.num_blocks, -1).mean(-1)
             log |= {f"Block_{block}/successes": value for block, value in enumerate(blocks.unbind())}
             log["Leader/successes"] = blocks[0]
+        if self.cfg.curriculum.enabled:
+            objective = self.curriculum.true_objective(finished)
+            log["Metrics/true_objective"] = objective.mean()
+            self.extras["true_objective"] = objective
+            if self.curriculum.groups is not None:
+                for name, tag in (("tolerance", "Tolerance"), ("goal_angle", "Goal_angle")):
+                    values = self.curriculum.values[name].clone().unbind()
+                    log |= {f"{tag}/block_{block}": value for block, value in enumerate(values)}
         self.extras["log"] = log
+
+    # checkpoints
+
+    def state_dict(self) -> dict[str, Any]:
+        """Like :meth:`TaskEnv.state_dict`, with the curriculum where there is one."""
+        if not self.cfg.curriculum.enabled:
+            return super().state_dict()
+        return {**super().state_dict(), "curriculum": self.curriculum.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Like :meth:`TaskEnv.load_state_dict`, with the curriculum where there is one.
+
+        Args:
+            state: The saved numbers.
+
+        Raises:
+            KeyError: If one is missing.
+        """
+        super().load_state_dict(state)
+        if self.cfg.curriculum.enabled:
+            self.curriculum.load_state_dict(state["curriculum"])
 
     # drawing
 
@@ -297,3 +375,18 @@ class InHandReorientEnv(TaskEnv):
     def _debug_vis_callback(self, event: object) -> None:
         offset = torch.tensor(self.cfg.goal_marker_offset, device=self.device)
         self._goal_marker.draw(self._goal_pos + offset + self.scene.env_origins, self.goal_quat)
+
+
+def _check_curriculum(cfg: InHandReorientEnvCfg) -> None:
+    """Refuse a curriculum that leads nowhere; the ways of its numbers check themselves."""
+    way = cfg.curriculum
+    if way.gate not in ("all", "leader", "block"):
+        raise ValueError(f"curriculum.gate={way.gate!r} is unknown; use 'all', 'leader' or 'block'")
+    if not way.enabled:
+        return
+    if not way.initial_tolerance < way.min_angle < way.initial_angle <= math.pi:
+        raise ValueError(
+            f"curriculum.min_angle={way.min_angle} is not allowed; use one above curriculum.initial_tolerance"
+            f" {way.initial_tolerance}, or goals are reached as they appear, and below curriculum.initial_angle"
+            f" {way.initial_angle}, which is pi at most"
+        )

@@ -67,13 +67,17 @@ SHADOW_OBS_LAYOUTS = {
 }
 """Items of each observation layout of the Shadow task, in order."""
 
-SMALL_NUM_ENVS = 192
-"""Environments of ``presets=small``: six blocks of 32."""
+SMALL_NUM_ENVS = 384
+"""Environments of ``presets=small``: six blocks of 64."""
 
 
 @configclass
 class InHandSceneCfg(InteractiveSceneCfg):
     """A hand, the object on its palm, the ground and a light."""
+
+    num_envs: int = preset(default=DEFAULT_NUM_ENVS, small=SMALL_NUM_ENVS)
+    env_spacing: float = 1.5
+    replicate_physics: bool = True
 
     robot: ArticulationCfg = ALLEGRO_HAND_CFG
     """The hand."""
@@ -92,15 +96,48 @@ class InHandSceneCfg(InteractiveSceneCfg):
 class ShadowSceneCfg(InHandSceneCfg):
     """The Shadow hand, its cube, and a sensor of what goes through the joints."""
 
-    num_envs: int = preset(default=DEFAULT_NUM_ENVS, small=SMALL_NUM_ENVS)
-    env_spacing: float = 1.5
-    replicate_physics: bool = True
-
     robot: ArticulationCfg = SHADOW_HAND_CFG
     object: RigidObjectCfg = SHADOW_CUBE_CFG
 
     joint_wrench = JointWrenchSensorCfg(prim_path="{ENV_REGEX_NS}/Robot")
     """Force and torque that each joint passes to its child body."""
+
+
+@configclass
+class GoalCurriculumCfg:
+    """Easier goals to begin with; see :class:`~sapg_isaaclab.tasks.curriculum.Curriculum`. Not in the paper.
+
+    A goal is a turn of the object, as it then lies, by a random angle about a random axis. The largest angle and the
+    tolerance move together towards the official task: goals from all rotations, reached within ``success_tolerance``.
+    """
+
+    enabled: bool = preset(default=False, small=True)
+    """Whether there is a curriculum; without one the task is the official one from the start."""
+
+    initial_angle: float = 0.8
+    """Largest angle between object and new goal at the start [rad]; at pi goals are drawn from all rotations."""
+
+    angle_factor: float = 1.1
+    """Factor of that angle in one step of the curriculum."""
+
+    min_angle: float = 0.25
+    """Smallest angle between object and new goal until then [rad]."""
+
+    initial_tolerance: float = 0.2
+    """Tolerance at the start [rad], instead of ``success_tolerance``."""
+
+    tolerance_factor: float = 0.95
+    """Factor of the tolerance in one step of the curriculum."""
+
+    interval: int = 300
+    """Control steps between two steps of the curriculum, at least."""
+
+    threshold: float = 1.0
+    """Mean successes of the last finished episodes from which on the next step is made."""
+
+    gate: Literal["all", "leader", "block"] = "all"
+    """Whose successes count: those of all environments, those of the leader's block, block 0, or with ``block`` those
+    of each block for a curriculum of its own."""
 
 
 @configclass
@@ -183,6 +220,9 @@ class InHandReorientEnvCfg(DirectRLEnvCfg):
     reset_joint_noise: float = 0.2
     """Joint positions at reset are this share of a uniform sample between the limits, clamped to the limits."""
 
+    curriculum: GoalCurriculumCfg = GoalCurriculumCfg()
+    """Easier goals to begin with; off but in ``presets=small``."""
+
     success_tolerance: float = 0.1
     """A goal is reached at a rotation error of at most this [rad]."""
 
@@ -215,7 +255,10 @@ class InHandReorientEnvCfg(DirectRLEnvCfg):
 
 @configclass
 class AllegroReorientEnvCfg(InHandReorientEnvCfg):
-    """SAPG-Allegro-Reorient: the Allegro hand turns a 65 mm cube, 30 Hz, 600 steps an episode."""
+    """SAPG-Allegro-Reorient: the Allegro hand turns a 65 mm cube, 30 Hz, 600 steps an episode.
+
+    ``presets=small`` is for a machine without GPU and begins with easier goals.
+    """
 
     episode_length_s = 20.0
     action_space = 16
@@ -223,7 +266,7 @@ class AllegroReorientEnvCfg(InHandReorientEnvCfg):
     obs_layouts = ALLEGRO_OBS_LAYOUTS
     joint_names = ALLEGRO_JOINT_NAMES
     actuated_joint_names = ALLEGRO_JOINT_NAMES
-    scene: InHandSceneCfg = InHandSceneCfg(num_envs=DEFAULT_NUM_ENVS, env_spacing=1.5, replicate_physics=True)
+    scene: InHandSceneCfg = InHandSceneCfg()
     goal_asset = ALLEGRO_CUBE.name
     camera_eye = (-0.02, -0.80, 0.95)
     camera_lookat = (-0.105, -0.17, 0.55)
@@ -233,7 +276,7 @@ class AllegroReorientEnvCfg(InHandReorientEnvCfg):
 class ShadowReorientEnvCfg(InHandReorientEnvCfg):
     """SAPG-Shadow-Reorient: the Shadow hand turns a 50 mm cube, 60 Hz, 600 steps an episode.
 
-    ``presets=small`` is for a machine without GPU.
+    ``presets=small`` is for a machine without GPU and begins with easier goals.
     """
 
     decimation = 2

@@ -14,6 +14,9 @@ _PPO = {
     "timeout_bootstrap": "current_value",
 }
 
+# a network that a CPU trains in less time than the simulation takes
+_SMALL = {"hidden_sizes": (256, 128, 64), "initial_log_std": -1.0}
+
 AllegroReorientSapgCfg = sapg_presets(
     _EXPERIMENT,
     {
@@ -21,6 +24,7 @@ AllegroReorientSapgCfg = sapg_presets(
         "sequence_length": 4,
         "entropy_loss_scale": 0.0,  # the best of {0, 0.003, 0.005} on this task
     },
+    small=_SMALL,
 )
-AllegroReorientDexPbtCfg = dexpbt_presets(_EXPERIMENT, _PPO)
+AllegroReorientDexPbtCfg = dexpbt_presets(_EXPERIMENT, _PPO, small=_SMALL)
 AllegroReorientPqlCfg = pql_presets(_EXPERIMENT, {"rewards_scale": 0.01})

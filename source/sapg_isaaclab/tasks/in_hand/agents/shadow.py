@@ -15,7 +15,7 @@ _PPO = {
 }
 
 # a network that a CPU trains in less time than the simulation takes
-_SMALL = {"hidden_sizes": (256, 128, 64)}
+_SMALL = {"hidden_sizes": (256, 128, 64), "initial_log_std": -1.0}
 
 ShadowReorientSapgCfg = sapg_presets(
     _EXPERIMENT,
