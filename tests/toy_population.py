@@ -4,7 +4,7 @@ import torch
 
 from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.dexpbt import DexPbtCfg
-from sapg_isaaclab.tasks.curriculum import ToleranceCurriculum
+from sapg_isaaclab.tasks.curriculum import Curriculum, Way
 from toy_env import ToyEnv
 
 SMALL = {
@@ -24,7 +24,7 @@ class PopulationEnv(ToyEnv):
     def __init__(self, num_envs: int, seed: int = 0, groups: int = 3, **kwargs) -> None:
         super().__init__(num_envs, seed=seed, **kwargs)
         self.reward_weights = {"distance": torch.ones(num_envs), "alive": torch.full((num_envs,), -0.5)}
-        self.curriculum = ToleranceCurriculum(initial=1.0, final=0.1, groups=groups)
+        self.curriculum = Curriculum({"tolerance": Way(initial=1.0, final=0.1, factor=0.9)}, groups=groups)
         self.objective: torch.Tensor | None = None
         """What every environment's episodes are worth, shape (N,); successes if None."""
         self.extras = {"true_objective": self.successes}

@@ -402,3 +402,33 @@ def test_a_step_reads_nothing_by_index_tensors(env):
     with Indexing() as indexing:
         env.step(torch.zeros(NUM_ENVS, 16))
     assert indexing.count == 0
+
+
+def test_the_official_task_draws_its_random_numbers_in_this_order(env):
+    """So that a run repeats itself to the last bit: only a task with a curriculum may draw more."""
+    ids = torch.arange(NUM_ENVS)
+    torch.manual_seed(7)
+    env._reset_idx(ids)
+    following = torch.rand(3)
+    torch.manual_seed(7)
+    goal = (2.0 * torch.rand(2, NUM_ENVS) - 1.0) * math.pi
+    joints, position = torch.rand(NUM_ENVS, 16), torch.rand(NUM_ENVS, 3)
+    object_turn = (2.0 * torch.rand(2, NUM_ENVS) - 1.0) * math.pi
+    torch.testing.assert_close(torch.rand(3), following, atol=0, rtol=0)
+    for drawn, quat in ((goal, env.goal_quat), (object_turn, env.object_quat)):
+        expected = torch.tensor(Rotation.from_euler("XY", drawn.T.numpy()).as_quat(), dtype=torch.float32)
+        torch.testing.assert_close((expected * quat).sum(-1).abs(), torch.ones(NUM_ENVS))
+    torch.testing.assert_close(
+        by_name(env, env.hand.data.joint_pos.torch), (0.2 * (LOWER + joints * (UPPER - LOWER))).clamp(LOWER, UPPER)
+    )
+    start = torch.tensor([0.0, -0.2, 0.56]) + 0.01 * (2.0 * position - 1.0)
+    torch.testing.assert_close(env.object_pos, start, atol=1e-5, rtol=0)
+    # a step draws one goal for each environment and nothing else
+    torch.manual_seed(8)
+    env._get_dones()
+    env.reset_buf = torch.zeros(NUM_ENVS, dtype=torch.bool)
+    env._get_rewards()
+    following = torch.rand(3)
+    torch.manual_seed(8)
+    torch.rand(2, NUM_ENVS)
+    torch.testing.assert_close(torch.rand(3), following, atol=0, rtol=0)

@@ -170,7 +170,7 @@ def test_hyperparameters_reach_their_learner_and_its_environments_alone():
 
 def test_a_replacement_takes_over_everything_and_leaves_the_donor_alone():
     agent, env = make_population(mutation_rate=0.0, interval=10**9, rnn_units=8)
-    env.curriculum.tolerance.copy_(torch.tensor([0.3, 0.5, 0.7]))
+    env.curriculum.values["tolerance"].copy_(torch.tensor([0.3, 0.5, 0.7]))
     observations = run(agent, env, 8)
     donor, target = agent.learners[0], agent.learners[2]
     before, other = weights_and_optimiser(donor), weights_and_optimiser(agent.learners[1])
@@ -182,7 +182,7 @@ def test_a_replacement_takes_over_everything_and_leaves_the_donor_alone():
     assert decision["action"] == "replace" and (decision["learner"], decision["donor"]) == (2, 0)
     assert differences(weights_and_optimiser(target), before) == differences(weights_and_optimiser(donor), before) == []
     assert differences(weights_and_optimiser(agent.learners[1]), other) == []
-    assert env.curriculum.tolerance.tolist() == pytest.approx([0.3, 0.5, 0.3])
+    assert env.curriculum.values["tolerance"].tolist() == pytest.approx([0.3, 0.5, 0.3])
     # recurrent states of the target alone are forgotten, and so is its objective
     assert target._state is None and donor._state is not None
     assert agent.objectives.now == [5.0, 3.0, None]
@@ -197,7 +197,7 @@ def test_a_replacement_takes_over_everything_and_leaves_the_donor_alone():
 
 def test_a_learner_that_mutates_keeps_weights_and_curriculum():
     agent, env = make_population(mutation_rate=0.0, interval=10**9)
-    env.curriculum.tolerance.copy_(torch.tensor([0.3, 0.5, 0.7]))
+    env.curriculum.values["tolerance"].copy_(torch.tensor([0.3, 0.5, 0.7]))
     run(agent, env, 4)
     before = weights_and_optimiser(agent.learners[2])
     agent.hyperparameters[1]["agent.ratio_clip"] = 0.11
@@ -210,7 +210,7 @@ def test_a_learner_that_mutates_keeps_weights_and_curriculum():
         bases.add(agent.learners[2].cfg.ratio_clip)
     assert bases == {0.11, 0.22}
     assert differences(weights_and_optimiser(agent.learners[2]), before) == []
-    assert env.curriculum.tolerance.tolist() == pytest.approx([0.3, 0.5, 0.7])
+    assert env.curriculum.values["tolerance"].tolist() == pytest.approx([0.3, 0.5, 0.7])
 
 
 def test_comparisons_come_with_every_interval_and_are_told_apart():

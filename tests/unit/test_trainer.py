@@ -177,6 +177,22 @@ def test_best_prefers_a_tighter_tolerance_over_easy_successes(tmp_path):
     assert decisions == [True, True, False, True]
 
 
+def test_best_prefers_goals_farther_away_at_the_same_tolerance(tmp_path):
+    trainer = make_trainer(tmp_path, 1)
+    trainer.episodes.finished[0] = 100
+    means = {"return": 1.0, "length": 5.0, "successes": 3.0}
+    trainer.episodes.mean = lambda block: means
+    decisions = []
+    for tolerance, angle, successes in [(0.2, 0.8, 3.0), (0.2, 0.88, 1.0), (0.2, 0.8, 4.0), (0.19, 0.5, 0.0)]:
+        trainer._tolerance, trainer._goal_angle = tolerance, angle
+        means["successes"] = successes
+        decisions.append(trainer._is_best())
+    assert decisions == [True, True, False, True]
+    # a checkpoint of a version that knew no angle
+    del trainer.best["goal_angle"]
+    assert trainer._is_best()
+
+
 def test_no_checkpoint_is_best_before_every_environment_could_finish(tmp_path):
     trainer = make_trainer(tmp_path, 1)
     trainer.episodes.finished[0] = NUM_ENVS // NUM_BLOCKS - 1

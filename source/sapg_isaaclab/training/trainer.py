@@ -77,7 +77,7 @@ class Trainer:
         self._env_log: dict[tuple[str, ...], list[Any]] = {}
         self._written_decisions = 0
         # what a task with a curriculum counts as a success now; others have none and stay at 0
-        self._tolerance = 0.0
+        self._tolerance = self._goal_angle = 0.0
 
     # -- start and resume ----------------------------------------------------------------------------------------------
 
@@ -181,8 +181,9 @@ class Trainer:
         self.episodes.finish_iteration()
         row = self._env_metrics() | self.episodes.metrics(self.agent.leader) | self.agent.metrics
         self._write_decisions()
-        own = f"Tolerance/block_{self.agent.leader}"  # where every block has a curriculum of its own
-        self._tolerance = row.get(own, row.get("Metrics/success_tolerance", 0.0))
+        own = f"block_{self.agent.leader}"  # where every block has a curriculum of its own
+        self._tolerance = row.get(f"Tolerance/{own}", row.get("Metrics/success_tolerance", 0.0))
+        self._goal_angle = row.get(f"Goal_angle/{own}", row.get("Metrics/goal_angle", 0.0))
         self._check_agent(self.agent.metrics)
         duration = time.monotonic() - began
         self.wall_time_s += duration
@@ -302,6 +303,7 @@ class Trainer:
         means = self.episodes.mean(leader)
         found = {
             "tolerance": self._tolerance,
+            "goal_angle": self._goal_angle,
             "successes": means.get("successes", 0.0),
             "return": means["return"],
             "iteration": self.iteration,
@@ -346,7 +348,8 @@ class Trainer:
         }
 
 
-def _score(candidate: dict[str, Any]) -> tuple[float, float, float]:
-    # a tighter tolerance makes fewer successes worth more; and while successes are rare, their hundredths are luck:
-    # within a tenth the return decides
-    return -round(candidate["tolerance"], 6), round(candidate["successes"], 1), candidate["return"]
+def _score(candidate: dict[str, Any]) -> tuple[float, ...]:
+    # a tighter tolerance, then goals farther away, make fewer successes worth more; and while successes are rare, their
+    # hundredths are luck: within a tenth the return decides
+    difficulty = -round(candidate["tolerance"], 6), round(candidate.get("goal_angle", 0.0), 6)
+    return *difficulty, round(candidate["successes"], 1), candidate["return"]
