@@ -21,6 +21,14 @@ class TrainingError(RuntimeError):
     """Whether the message is on the screen already."""
 
 
+class ExportError(RuntimeError):
+    """A policy cannot be written, or the written file acts otherwise than the policy."""
+
+    exit_code = 1
+    reported = False
+    """Whether the message is on the screen already."""
+
+
 class RankLostError(RuntimeError):
     """Another rank has gone in the middle of something that all do together."""
 
@@ -29,11 +37,11 @@ class RankLostError(RuntimeError):
     """Whether the message is on the screen already."""
 
 
-ONE_LINE_ERRORS = (InputError, TrainingError, RankLostError)
+ONE_LINE_ERRORS = (InputError, TrainingError, ExportError, RankLostError)
 """Errors that are shown as one line."""
 
 
-def report(error: InputError | TrainingError | RankLostError) -> int:
+def report(error: InputError | TrainingError | ExportError | RankLostError) -> int:
     """Print an error as one line, unless that has been done.
 
     Args:

@@ -23,6 +23,7 @@ from sapg_isaaclab.tasks.allegro_kuka import rewards
 from sapg_isaaclab.tasks.allegro_kuka.drawing import ColoredCuboids, GoalBalls
 from sapg_isaaclab.tasks.allegro_kuka.env_cfg import AllegroKukaEnvCfg, RegraspGoalCfg, ReorientGoalCfg, ThrowGoalCfg
 from sapg_isaaclab.tasks.allegro_kuka.goals import Goal, Regrasp, Reorient, Throw, uniform_rotation
+from sapg_isaaclab.tasks.allegro_kuka.interface import describe
 from sapg_isaaclab.tasks.allegro_kuka.joint_stops import overshoot, put_on_stops
 from sapg_isaaclab.tasks.allegro_kuka.keypoints import keypoint_offsets, keypoints, rotate
 from sapg_isaaclab.tasks.allegro_kuka.objects import assign_objects, objects_in
@@ -377,6 +378,18 @@ class AllegroKukaEnv(TaskEnv):
             "successes": 1,
             "reward": 1,
         }
+
+    @staticmethod
+    def interface(cfg: AllegroKukaEnvCfg) -> dict[str, Any]:
+        """What a robot must know to use a policy of this task.
+
+        Args:
+            cfg: Configuration of the environment.
+
+        Returns:
+            Plain values; see :mod:`sapg_isaaclab.tasks.interface`.
+        """
+        return describe(cfg, AllegroKukaEnv.observation_layout(cfg))
 
     def _get_observations(self) -> dict[str, torch.Tensor]:
         if not self._measured:  # something was moved since

@@ -20,6 +20,7 @@ from sapg_isaaclab.tasks.curriculum import Curriculum, Way
 from sapg_isaaclab.tasks.goal_marker import GoalMarker
 from sapg_isaaclab.tasks.in_hand import goals, rewards
 from sapg_isaaclab.tasks.in_hand.env_cfg import InHandReorientEnvCfg
+from sapg_isaaclab.tasks.in_hand.interface import describe
 
 
 class InHandReorientEnv(TaskEnv):
@@ -239,6 +240,18 @@ class InHandReorientEnv(TaskEnv):
             *names, last = (repr(name) for name in cfg.obs_layouts)
             raise ValueError(f"obs_type={cfg.obs_type!r} is unknown; use {', '.join(names)} or {last}")
         return {name: sizes[name] for name in cfg.obs_layouts[cfg.obs_type]}
+
+    @staticmethod
+    def interface(cfg: InHandReorientEnvCfg) -> dict[str, Any]:
+        """What a robot must know to use a policy of this task.
+
+        Args:
+            cfg: Configuration of the environment.
+
+        Returns:
+            Plain values; see :mod:`sapg_isaaclab.tasks.interface`.
+        """
+        return describe(cfg, InHandReorientEnv.observation_layout(cfg))
 
     def _get_observations(self) -> dict[str, torch.Tensor]:
         obs = torch.cat([self._observation_item(name) for name in self.cfg.obs_layouts[self.cfg.obs_type]], dim=-1)
