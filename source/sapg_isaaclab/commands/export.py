@@ -74,8 +74,6 @@ def _write(job: Replay, args: argparse.Namespace, path: pathlib.Path, file_forma
     agent = restore_agent(job.saved["agent"], job.agent_cfg, f"checkpoint {job.path}")
     interface = task_interface(job.task, job.env_cfg)
     recording = _record(job, args) if args.record is not None else None
-    if args.output is None:
-        path.parent.mkdir(exist_ok=True)
     return export_policy(
         agent,
         path,
@@ -104,8 +102,8 @@ def task_interface(task: str, env_cfg: Any) -> dict[str, Any]:
         env_cfg: Configuration of the environment.
 
     Returns:
-        Plain values: ``task``, ``control_hz`` where the configuration has it, and what the environment's class describes
-        by a static method ``interface(cfg)`` if it has one.
+        Plain values: ``task``, ``control_hz`` where the configuration has it, and what the environment's class says in
+        a static method ``interface(cfg)``, if it has one.
     """
     described: dict[str, Any] = {"task": task}
     with contextlib.suppress(AttributeError, TypeError):
@@ -137,7 +135,8 @@ def _format(args: argparse.Namespace) -> str:
         raise InputError(f"--output {args.output} must end in .onnx or .pt (torchscript)")
     if args.format not in (None, by_suffix[suffix]):
         raise InputError(
-            f"--output {args.output} and --format {args.format} contradict each other; end it in {SUFFIXES[args.format]}"
+            f"--output {args.output} and --format {args.format} contradict each other;"
+            f" end the name in {SUFFIXES[args.format]}"
         )
     return by_suffix[suffix]
 

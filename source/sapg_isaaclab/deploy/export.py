@@ -24,7 +24,6 @@ from sapg_isaaclab.runs.run_folder import write_atomically
 
 Format = Literal["onnx", "torchscript"]
 
-
 CHECK_STEPS = 3
 """Observations that the file brings along to be tried on."""
 
@@ -63,7 +62,7 @@ def export_policy(
 
     Args:
         agent: The agent, trained or not.
-        path: The file; a JSON of the same name with ``.json`` appended is written beside it.
+        path: The file; a JSON of the same name with ``.json`` appended is written beside it. Its folder is made.
         block: Whose policy; the leader's by default.
         file_format: ``onnx`` or ``torchscript``.
         interface: What the task says of itself; see ``interface`` of the task's environment class.
@@ -100,7 +99,9 @@ def export_policy(
     metadata["check"] = {"observations": first[:, 0].tolist(), "actions": actions[:, 0].tolist()}
 
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    new_folder = not path.parent.exists()
     try:
+        path.parent.mkdir(exist_ok=True)
         if file_format == "onnx":
             onnx.write(module, num_observations, temporary, metadata)
         else:
@@ -121,8 +122,10 @@ def export_policy(
             sidecar(path).unlink(missing_ok=True)
         raise ExportError(f"cannot write {path}: {error.strerror or error}; nothing was written") from error
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+        temporary.unlink(missing_ok=True)
+        if new_folder:
+            with contextlib.suppress(OSError):  # not empty: the file is in it
+                path.parent.rmdir()
     return Report(path, metadata, difference, recording, speed)
 
 

@@ -66,8 +66,8 @@ class ObservationMap:
 class JointTargets:
     """Turns actions into joint targets, as the task does: clamp, map, smooth, keep within the limits.
 
-    A joint in mode ``position`` goes towards ``lower + (action + 1) / 2 * (upper - lower)``, a share ``smoothing`` of the
-    way in a control step. A joint in mode ``velocity`` moves its target by ``action * speed`` per second.
+    The target of a joint in mode ``position`` goes towards ``lower + (action + 1) / 2 * (upper - lower)``, a share
+    ``smoothing`` of the way in a control step; in mode ``velocity`` it moves by ``action * speed`` per second.
 
     Args:
         actions: ``actions`` of the metadata.

@@ -115,7 +115,7 @@ def largest_difference(policy: Policy, reference: torch.Tensor, recording: Recor
     return relative_difference(actions.numpy(), reference.numpy())
 
 
-def actions_per_second(policy: Policy, recording: Recording, *, seconds: float = 0.5) -> float:
+def actions_per_second(policy: Policy, recording: Recording, *, seconds: float = 0.3) -> float:
     """Speed of a file for one robot.
 
     Args:

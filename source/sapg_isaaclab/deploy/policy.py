@@ -145,6 +145,7 @@ def load_policy(path: str | os.PathLike[str], *, threads: int = 1) -> Policy:
     path = pathlib.Path(path)
     if not path.is_file():
         raise InputError(f"{path} does not exist; python -m sapg_isaaclab export makes such files")
+    _check_sum(path)
     with open(path, "rb") as file:
         archive = file.read(2) == b"PK"
     runner = torchscript.Runner(path) if archive else onnx.Runner(path, threads)
@@ -153,7 +154,6 @@ def load_policy(path: str | os.PathLike[str], *, threads: int = 1) -> Policy:
     metadata = json.loads(runner.text)
     if metadata["format"] != FORMAT:
         raise InputError(f"{path} has format {metadata['format']}, this version reads {FORMAT}; export it again")
-    _check_sum(path)
     policy = Policy(runner, metadata)
     _try_out(policy, path)
     return policy

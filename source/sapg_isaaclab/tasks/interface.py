@@ -1,10 +1,14 @@
 """What a robot or another simulator must know to use a policy of these tasks, from the configuration alone.
 
-A description is made of plain values. ``observations``: ``size``, ``clip`` and ``items``, each with ``name``, ``start`` and
-``stop`` (columns), ``meaning``, ``unit`` and ``frame`` of its value; the columns hold ``(value - offset) * scale``. An item
-with ``constant`` always has that value. ``actions``: ``size``, ``clamp`` and ``joints``, in the order of the actions, each
-with limits [rad], drive, and ``mode``: a ``position`` joint is given a target between its limits, of which a ``velocity`` joint
-is given the speed.
+A description is made of plain values.
+
+``observations``: ``size``, ``clip`` and ``items``, each with ``name``, columns ``start`` to ``stop``, ``meaning``, and
+``unit`` and ``frame`` of its value. The columns hold ``(value - offset) * scale``. An item with ``constant`` always has
+that value.
+
+``actions``: ``size``, ``clamp`` and ``joints``, in the order of the actions, each with limits [rad], drive and
+``mode``. In mode ``position`` an action is the target between the limits, in mode ``velocity`` it is the speed of the
+target in parts of ``speed`` [rad/s].
 """
 
 from __future__ import annotations
