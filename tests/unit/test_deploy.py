@@ -133,6 +133,16 @@ def test_state_goes_on_and_is_forgotten_where_an_episode_ended(recurrent, file_f
         policy.reset(np.array([True, False]))
 
 
+def test_inputs_and_outputs_of_the_onnx_file_have_names_and_any_number_of_rows(recurrent):
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(recurrent[1]["onnx"])
+    shapes = {item.name: item.shape for item in (*session.get_inputs(), *session.get_outputs())}
+    assert list(shapes) == ["observations", "hidden", "cell", "actions", "next_hidden", "next_cell"]
+    assert shapes["observations"] == ["rows", 5] and shapes["cell"] == ["rows", 24]
+    assert [shape[0] for shape in shapes.values()] == ["rows"] * 6
+
+
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_actions_are_of_the_kind_of_the_observations(recurrent, file_format):
     policy = load_policy(recurrent[1][file_format])
