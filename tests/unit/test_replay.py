@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sapg_isaaclab.commands.evaluation import check_new_file, write_json
-from sapg_isaaclab.commands.playing import run_episodes, statistics
+from sapg_isaaclab.commands.playing import run_episodes
 from sapg_isaaclab.errors import InputError, TrainingError
 
 
@@ -59,16 +59,6 @@ def test_a_number_of_steps_counts_what_finishes_and_calls_back():
 def test_a_reward_that_is_not_finite_is_an_error():
     with pytest.raises(TrainingError, match="not finite"):
         run_episodes(Clock(2, reward=float("nan")), Policy(), episodes=2)
-
-
-def test_statistics_by_hand():
-    # mean 5; squared deviations 9 + 1 + 1 + 9 = 20; sd = sqrt(20 / 3); se = sd / 2
-    figures = statistics([2.0, 4.0, 6.0, 8.0])
-    assert figures["mean"] == 5.0
-    assert figures["standard_deviation"] == pytest.approx((20 / 3) ** 0.5)
-    assert figures["standard_error"] == pytest.approx((20 / 3) ** 0.5 / 2)
-    assert (figures["min"], figures["max"]) == (2.0, 8.0)
-    assert statistics([3.0])["standard_error"] == 0.0
 
 
 def test_a_result_is_never_written_over_another(tmp_path):

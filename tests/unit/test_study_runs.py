@@ -3,7 +3,6 @@ import importlib.util
 import json
 import pathlib
 
-import numpy as np
 import pytest
 
 from sapg_isaaclab.experiments import bars, references, scaling
@@ -77,11 +76,6 @@ def test_goal_that_was_lost_again_is_told_from_one_never_found(tmp_path):
     )
     found = runs.outcome(run)
     assert (found["return"], found["successes"], found["peak_successes"]) == (3.0, 0.0, 0.25)
-
-
-def test_mean_and_error_by_hand():
-    assert scaling.mean_and_error([1.0, 2.0, 3.0]) == pytest.approx((2.0, 1.0 / np.sqrt(3.0)))
-    assert scaling.mean_and_error([4.0]) == (4.0, 0.0)
 
 
 def test_table_and_figure_from_the_collected_numbers(tmp_path):

@@ -1,9 +1,10 @@
-"""Draw learning curves of run folders.
+"""Figures and tables from run folders.
 
-Example::
+    python scripts/analyze.py curves --output curves.png --runs SAPG=RUN,RUN PPO=RUN,RUN
+    python scripts/analyze.py compare --runs SAPG=RUN,RUN,RUN PPO=RUN,RUN,RUN
 
-    ./isaaclab.sh -p scripts/analyze.py curves --tag Leader/return --output curves.png \
-        --runs SAPG=logs/sapg/allegro_reorient/2026-01-01_10-00-00,logs/sapg/allegro_reorient/2026-01-01_11-00-00
+``curves`` draws a number against environment steps. ``compare`` takes the mean over the last tenth of each run and
+prints what each algorithm reaches and whether two of them differ; with ``--output`` it draws performance profiles.
 """
 
 from __future__ import annotations
@@ -13,8 +14,31 @@ import pathlib
 import sys
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options of this command.
+
+    Returns:
+        The parser.
+    """
+    top = argparse.ArgumentParser(description="Figures and tables from run folders.")
+    commands = top.add_subparsers(dest="command", required=True)
+    curves = commands.add_parser("curves", help="a number against environment steps, mean and standard error")
+    compare = commands.add_parser("compare", help="what algorithms reach at the end, and whether they differ")
+    for command in (curves, compare):
+        command.add_argument("--tag", default="Leader/return", help="number of metrics.jsonl; default: %(default)s")
+        command.add_argument(
+            "--runs", required=True, nargs="+", metavar="LABEL=RUN[,RUN...]", help="run folders of each algorithm"
+        )
+    curves.add_argument("--output", required=True, metavar="FILE", help="picture to write, such as curves.png")
+    compare.add_argument("--output", metavar="FILE", help="picture of performance profiles to write")
+    compare.add_argument(
+        "--last", type=float, default=0.1, metavar="SHARE", help="end of a run that counts; default: %(default)s"
+    )
+    return top
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Draw.
+    """Draw or compare.
 
     Args:
         argv: Arguments without the program's name. Those of the process by default.
@@ -22,33 +46,49 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         Exit code.
     """
-    parser = argparse.ArgumentParser(description="Figures from run folders.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    curves = commands.add_parser("curves", help="a number against environment steps, mean and standard error")
-    curves.add_argument("--tag", default="Leader/return", help="which number of metrics.jsonl (default: %(default)s)")
-    curves.add_argument("--output", required=True, metavar="FILE", help="picture to write, such as curves.png")
-    curves.add_argument(
-        "--runs", required=True, nargs="+", metavar="LABEL=RUN[,RUN...]", help="run folders of one line each"
-    )
-    args = parser.parse_args(argv)
-
-    from sapg_isaaclab.experiments import curves as analysis
-
-    groups = {}
-    for group in args.runs:
-        label, equals, runs = group.partition("=")
-        if not equals or not runs:
-            print(f"error: --runs {group} is not LABEL=RUN[,RUN...]", file=sys.stderr)
-            return 2
-        groups[label] = runs.split(",")
-    output = pathlib.Path(args.output)
-    if not output.parent.is_dir():
-        print(f"error: the folder of --output {output} does not exist", file=sys.stderr)
-        return 2
+    args = parser().parse_args(argv)
     try:
-        analysis.plot(groups, args.tag, output)
+        groups = _groups(args.runs)
+        output = pathlib.Path(args.output).expanduser() if args.output else None
+        if output is not None and not output.parent.is_dir():
+            raise ValueError(f"the folder of --output {output} does not exist")
+        (_curves if args.command == "curves" else _compare)(args, groups, output)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"written to {output}")
+    if output is not None:
+        print(f"written to {output}")
     return 0
+
+
+def _curves(args: argparse.Namespace, groups: dict[str, list[str]], output: pathlib.Path) -> None:
+    from sapg_isaaclab.experiments import curves
+
+    curves.plot(groups, args.tag, output)
+
+
+def _compare(args: argparse.Namespace, groups: dict[str, list[str]], output: pathlib.Path | None) -> None:
+    from sapg_isaaclab.experiments import comparison
+    from sapg_isaaclab.experiments.curves import final_value
+
+    if not 0.0 < args.last <= 1.0:
+        raise ValueError(f"--last {args.last:g} is not in (0, 1]")
+    scores = {label: [final_value(run, args.tag, args.last) for run in runs] for label, runs in groups.items()}
+    print(f"{args.tag}, mean over the last {args.last:.0%} of each run")
+    print(comparison.table(scores))
+    if len(scores) > 1 and min(map(len, scores.values())) > 1:
+        print(comparison.pairs(scores))
+    if output is not None:
+        comparison.plot_profiles(scores, args.tag, output)
+
+
+def _groups(arguments: list[str]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for argument in arguments:
+        label, equals, runs = argument.partition("=")
+        if not equals or not label or not all(runs.split(",")):
+            raise ValueError(f"--runs {argument} is not LABEL=RUN[,RUN...]")
+        if label in groups:
+            raise ValueError(f"--runs gives {label!r} twice; put its runs behind one label, with commas")
+        groups[label] = [str(pathlib.Path(run).expanduser()) for run in runs.split(",")]
+    return groups

@@ -7,9 +7,10 @@ import os
 import pathlib
 from typing import Any
 
-from sapg_isaaclab.commands.playing import Episodes, Replay, statistics
+from sapg_isaaclab.commands.playing import Episodes, Replay
 from sapg_isaaclab.errors import InputError
 from sapg_isaaclab.runs.run_folder import git_state, package_versions, write_atomically
+from sapg_isaaclab.runs.statistics import summary
 
 
 def evaluation(job: Replay, episodes: Episodes, num_envs: int) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def evaluation(job: Replay, episodes: Episodes, num_envs: int) -> dict[str, Any]
         "seed": job.seed,
         "device": job.env_cfg.sim.device,
         "physics": type(job.env_cfg.sim.physics).__name__.removesuffix("Cfg"),
-        **{name: statistics(values) for name, values in figures.items() if values},
+        **{name: summary(values) for name, values in figures.items() if values},
         "episodes": {name: values for name, values in figures.items() if values},
         "packages": package_versions(),
         "git": git_state(),

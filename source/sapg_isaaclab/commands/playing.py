@@ -231,25 +231,3 @@ def run_episodes(
         if on_step is not None:
             on_step()
     return result
-
-
-def statistics(values: list[float]) -> dict[str, float]:
-    """Mean and its standard error.
-
-    Args:
-        values: One number per episode, at least one.
-
-    Returns:
-        ``mean``, ``standard_error`` (sample standard deviation over the root of the count; 0 for a single episode),
-        ``standard_deviation``, ``min`` and ``max``.
-    """
-    count = len(values)
-    mean = math.fsum(values) / count
-    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1)) if count > 1 else 0.0
-    return {
-        "mean": mean,
-        "standard_error": deviation / math.sqrt(count),
-        "standard_deviation": deviation,
-        "min": min(values),
-        "max": max(values),
-    }

@@ -10,10 +10,10 @@ import collections
 import pathlib
 from typing import Any
 
-from sapg_isaaclab.commands.playing import statistics
 from sapg_isaaclab.experiments import references
 from sapg_isaaclab.experiments.point_runs import Setting, outcome
 from sapg_isaaclab.runs.run_folder import RunFolder
+from sapg_isaaclab.runs.statistics import mean_and_standard_error
 
 
 def settings(env: str, algorithms: list[str], sizes: list[int], seeds: list[int], iterations: int) -> list[Setting]:
@@ -64,19 +64,6 @@ def collect(runs: dict[Setting, RunFolder]) -> dict[str, Any]:
     }
 
 
-def mean_and_error(values: list[float]) -> tuple[float, float]:
-    """Mean and standard error over seeds.
-
-    Args:
-        values: One number per seed.
-
-    Returns:
-        The mean, and the sample standard deviation over the root of their number; 0 for a single one.
-    """
-    figures = statistics(values)
-    return figures["mean"], figures["standard_error"]
-
-
 def lines(data: dict[str, Any], quantity: str) -> dict[str, dict[int, tuple[float, float]]]:
     """Mean and standard error of every point of the figure.
 
@@ -90,7 +77,10 @@ def lines(data: dict[str, Any], quantity: str) -> dict[str, dict[int, tuple[floa
     values: dict[str, dict[int, list[float]]] = {}
     for run in data["runs"]:
         values.setdefault(run["algorithm"], {}).setdefault(run["num_envs"], []).append(run[quantity])
-    return {name: {size: mean_and_error(sizes[size]) for size in sorted(sizes)} for name, sizes in values.items()}
+    return {
+        name: {size: tuple(map(float, mean_and_standard_error(sizes[size]))) for size in sorted(sizes)}
+        for name, sizes in values.items()
+    }
 
 
 def table(data: dict[str, Any]) -> str:

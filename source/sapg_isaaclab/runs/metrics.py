@@ -141,14 +141,30 @@ def rewind(run: RunFolder, iteration: int) -> int:
     return len(discarded)
 
 
-def read(run: RunFolder) -> list[dict[str, Any]]:
+def read(run: RunFolder | str | pathlib.Path) -> list[dict[str, Any]]:
     """Rows of ``metrics.jsonl``.
 
     Args:
-        run: The run folder.
+        run: The run folder, or a file of that kind that was put elsewhere.
 
     Returns:
-        One dictionary per iteration.
+        One dictionary per iteration. A last line that was cut off, because somebody is writing it, is left out.
+
+    Raises:
+        ValueError: If there is no such file, or a line of it is no row.
     """
-    with open(run.metrics_file, encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
+    path = run.path if isinstance(run, RunFolder) else pathlib.Path(run)
+    path = path / "metrics.jsonl" if path.is_dir() else path
+    if not path.is_file():
+        raise ValueError(f"{run} is no run folder: there is no {path}")
+    text = path.read_text(encoding="utf-8")
+    rows = []
+    for number, line in enumerate(text.splitlines(keepends=True), start=1):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            if not line.endswith("\n"):
+                break
+            raise ValueError(f"{path}, line {number}: not JSON") from None
+        rows.append(row)
+    return rows
