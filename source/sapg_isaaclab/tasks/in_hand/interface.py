@@ -74,6 +74,6 @@ def _items(cfg: InHandReorientEnvCfg) -> dict[str, Item]:
             elements=tips,
         ),
         "actions": Item(
-            meaning="actions of the last step, clamped; 0 before the first", elements=cfg.actuated_joint_names
+            meaning="actions of the step before, clamped; 0 before the first", elements=cfg.actuated_joint_names
         ),
     }
