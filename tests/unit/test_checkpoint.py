@@ -189,3 +189,15 @@ def test_random_numbers_go_on_where_they_were():
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
     checkpoint.set_rng_state(saved)
     assert draw() == first
+
+
+def test_pretrained_is_the_file_of_the_experiment(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "PRETRAINED", tmp_path)
+    with pytest.raises(InputError, match=r"for toy \(there is: none\); train one"):
+        checkpoint.resolve("pretrained", tmp_path, "toy")
+    checkpoint.save(tmp_path / "toy.pt", state())
+    assert checkpoint.resolve("pretrained", tmp_path / "logs", "toy") == tmp_path / "toy.pt"
+    with pytest.raises(InputError, match=r"for other \(there is: toy\)"):
+        checkpoint.resolve("pretrained", tmp_path, "other")
+    with pytest.raises(InputError, match="add --task"):
+        checkpoint.resolve("pretrained", tmp_path)

@@ -22,15 +22,22 @@ def evaluation(job: Replay, episodes: Episodes, num_envs: int) -> dict[str, Any]
         num_envs: Number of environments.
 
     Returns:
-        Plain values. ``return``, ``length`` [steps] and ``successes`` hold statistics, ``episodes`` every single one.
+        Plain values. ``return``, ``length`` [steps], ``terminated`` (share) and ``successes`` hold
+        statistics, ``episodes`` every single one.
     """
-    figures = {"return": episodes.returns, "length": episodes.lengths, "successes": episodes.successes}
+    figures = {
+        "return": episodes.returns,
+        "length": episodes.lengths,
+        "terminated": episodes.terminated,
+        "successes": episodes.successes,
+    }
     return {
         "task": job.task,
         "checkpoint": str(job.path) if job.path else None,
         "iteration": job.saved["iteration"] if job.saved else 0,
         "env_steps": job.saved["env_steps"] if job.saved else 0,
         "algorithm": job.saved["algorithm"] if job.saved else None,
+        "overrides": job.overrides,
         "block": job.block,
         "policy": job.agent_cfg.policy_names()[job.block],
         "actions": job.mode,
@@ -60,7 +67,7 @@ def text(result: dict[str, Any]) -> str:
         f"{result['task']}: {source} (iteration {result['iteration']}, {result['env_steps']:,} env-steps)",
         f"{result['policy']}, {result['actions']} actions, {result['num_episodes']} episodes, seed {result['seed']}",
     ]
-    for name in ("return", "successes", "length"):
+    for name in ("return", "successes", "length", "terminated"):
         if name in result:
             figure = result[name]
             lines.append(

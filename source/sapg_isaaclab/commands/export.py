@@ -48,7 +48,7 @@ def _export(argv: list[str] | None) -> int:
 
     parser = cli.parser("Write a policy to one file that runs without a simulator and without the training code.")
     add = parser.add_argument
-    add("--checkpoint", default="latest", metavar="latest|best|PATH", help="policy (default: %(default)s)")
+    add("--checkpoint", default="latest", metavar="latest|best|pretrained|PATH", help="policy (default: %(default)s)")
     add("--block", type=int, help="whose policy (the leader's; DexPBT: that of the best learner)")
     add("--format", choices=SUFFIXES, help="kind of file (default: by the ending of --output, else onnx)")
     add("--output", metavar="FILE", help="file ending in .onnx or .pt (default: exported/ in the run folder)")

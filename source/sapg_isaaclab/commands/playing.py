@@ -51,6 +51,9 @@ class Replay:
     seed: int
     """Seed of the environment and of sampled actions."""
 
+    overrides: list[str] = dataclasses.field(default_factory=list)
+    """Presets and overrides that were asked for beside those of the run."""
+
     @property
     def policy_name(self) -> str:
         """What is run, in words."""
@@ -92,7 +95,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser: The script's parser.
     """
     add = parser.add_argument
-    add("--checkpoint", default="latest", metavar="latest|best|PATH|none", help="policy (latest); none is untrained")
+    add(
+        "--checkpoint",
+        default="latest",
+        metavar="latest|best|pretrained|PATH|none",
+        help="policy (latest); none: untrained",
+    )
     add("--block", type=int, help="whose policy (the leader's; DexPBT: that of the best learner)")
     # Isaac Lab's launcher has a --deterministic of another meaning
     add("--actions", choices=ACTIONS, help="mean actions (default for hands) or samples, as in training")
@@ -122,7 +130,7 @@ def plan(args: argparse.Namespace, tokens: list[str], num_envs: int) -> Replay:
     else:
         _refuse_agent_options(tokens)
         experiment = None
-        if task is not None and args.checkpoint in ("latest", "best"):
+        if task is not None and args.checkpoint in ("latest", "best", "pretrained"):
             experiment = experiment_name(task, task_config.resolve_configs(task, [])[1])
         path = checkpoint.resolve(args.checkpoint, args.log_root, experiment)
         saved = checkpoint.load(path)
@@ -139,6 +147,10 @@ def plan(args: argparse.Namespace, tokens: list[str], num_envs: int) -> Replay:
     if args.num_envs is not None and args.num_envs < 1:
         raise InputError(f"--num_envs {args.num_envs} is not allowed; it must be at least 1")
     env_cfg.sim.device = args.device or env_cfg.sim.device
+    asked = any(token.startswith("env.curriculum.enabled=") for token in tokens)
+    if hasattr(getattr(env_cfg, "curriculum", None), "enabled") and not asked:
+        # figures and pictures are of the task itself: its curriculum would begin anew with easier goals
+        env_cfg.curriculum.enabled = False
     if hasattr(env_cfg, "num_blocks"):
         env_cfg.num_blocks = 1  # all environments act by one policy
     task_config.check_launch(env_cfg, args)
@@ -152,6 +164,7 @@ def plan(args: argparse.Namespace, tokens: list[str], num_envs: int) -> Replay:
         block=block,
         deterministic=(args.actions or default) == ACTIONS[0],
         seed=task_config.check_seed(args.seed if args.seed is not None else agent_cfg.seed),
+        overrides=tokens,
     )
 
 
@@ -170,6 +183,9 @@ class Episodes:
 
     lengths: list[int] = dataclasses.field(default_factory=list)
     """Number of steps of each."""
+
+    terminated: list[float] = dataclasses.field(default_factory=list)
+    """1 for each that ended before its time, as when the object is dropped; 0 for a time-out."""
 
     successes: list[float] = dataclasses.field(default_factory=list)
     """Successes of each; empty if the task counts none."""
@@ -223,6 +239,7 @@ def run_episodes(
                 raise TrainingError(f"the environment returned a reward that is not finite within {step} steps")
             result.returns += returns[rows].tolist()
             result.lengths += lengths[rows].tolist()
+            result.terminated += terminated.view(-1)[rows].float().tolist()
             if "successes" in infos:
                 result.successes += infos["successes"][rows].tolist()
         counts += counted

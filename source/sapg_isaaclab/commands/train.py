@@ -38,7 +38,7 @@ def _parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
     add("--algorithm", choices=ALGORITHMS, help="sapg (default), ppo, dexpbt or pql")
     add("--max_iterations", type=int, help=f"total number of iterations, also after a resume ({DEFAULT_ITERATIONS})")
     add("--resume", metavar="latest|best|PATH", help="go on with a run, in its own folder, exactly where it was")
-    add("--init_from", metavar="latest|best|PATH", help="start a new run from the policy of a checkpoint")
+    add("--init_from", metavar="latest|best|pretrained|PATH", help="start a new run from the policy of a checkpoint")
     add("--distributed", action="store_true", help="train on all processes that torchrun started (docs/cluster.md)")
     add("--logger", choices=LOGGERS, help="where curves go besides metrics.jsonl; wandb is beside tensorboard")
     add("--checkpoint_interval", type=int, help="iterations between checkpoints (50)")

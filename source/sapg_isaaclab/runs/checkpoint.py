@@ -21,6 +21,9 @@ from sapg_isaaclab.runs.run_folder import RunFolder, find_runs, write_atomically
 FORMAT = 1
 """Version of the layout of a checkpoint file."""
 
+PRETRAINED = pathlib.Path(__file__).parents[1] / "pretrained"
+"""Folder of the policies that come with the package, ``<experiment>.pt`` each with a card ``<experiment>.md``."""
+
 _REQUIRED = ("iteration", "env_steps", "task", "blocks", "agent", "agent_cfg")
 _NAME = re.compile(r"agent_(\d+)\.pt")
 
@@ -194,10 +197,11 @@ def resolve(selector: str, log_root: str | os.PathLike[str], experiment: str | N
     """Find the checkpoint that the user means. Nothing is created.
 
     Args:
-        selector: ``latest`` or ``best`` (of the newest run), a checkpoint file, a run folder, or the ``latest`` or
-            ``best`` file inside one.
+        selector: ``latest`` or ``best`` (of the newest run), ``pretrained`` (the task's that comes with the package), a
+            checkpoint file, a run folder, or the ``latest`` or ``best`` file inside one.
         log_root: Folder of all experiments.
-        experiment: Experiment in which ``latest`` and ``best`` search. All by default.
+        experiment: Experiment in which ``latest`` and ``best`` search, all by default, and whose policy is
+            ``pretrained``.
 
     Returns:
         The checkpoint file.
@@ -211,6 +215,8 @@ def resolve(selector: str, log_root: str | os.PathLike[str], experiment: str | N
             where = pathlib.Path(log_root) / (experiment or "")
             raise InputError(f"no run with a checkpoint in {where}; train first, or give the path of a checkpoint")
         return latest(runs[0]) if selector == "latest" else best(runs[0])
+    if selector == "pretrained":
+        return _pretrained(experiment)
     path = pathlib.Path(selector).expanduser().resolve()
     if path.is_dir():
         return latest(RunFolder(path.parent if path.name == "checkpoints" else path))
@@ -219,6 +225,16 @@ def resolve(selector: str, log_root: str | os.PathLike[str], experiment: str | N
     if not path.is_file():
         known = ", ".join(str(run.path) for run in find_runs(log_root, experiment)[:3]) or "none"
         raise InputError(f"checkpoint {selector} does not exist; runs found in {log_root}: {known}")
+    return path
+
+
+def _pretrained(experiment: str | None) -> pathlib.Path:
+    if experiment is None:
+        raise InputError("pretrained is a policy for each task; add --task")
+    path = PRETRAINED / f"{experiment}.pt"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in PRETRAINED.glob("*.pt"))) or "none"
+        raise InputError(f"no pretrained policy comes with the package for {experiment} (there is: {known}); train one")
     return path
 
 
