@@ -7,7 +7,10 @@ import math
 import typing
 from typing import Any, Literal
 
-import gymnasium
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Dict
+from skrl.utils.spaces.torch import flatten_tensorized_space
 
 
 def require(condition: bool, message: str) -> None:
@@ -79,24 +82,56 @@ def check_hidden_sizes(sizes: tuple[int, ...]) -> None:
 
 
 def flat_spaces(env: Any, algorithm: str) -> dict[str, Any]:
-    """Spaces of an environment, each a vector of numbers.
+    """Spaces of an environment, each as a vector of numbers.
+
+    A dictionary of vectors becomes one vector, as skrl's wrappers make one of its observations: in the order of the
+    sorted keys, and of dictionaries in it likewise.
 
     Args:
         env: Environment in skrl's wrapper.
         algorithm: Who asks, for the message.
 
     Returns:
-        ``observation_space``, ``state_space`` (None if there is none) and ``action_space``.
+        ``observation_space``, ``state_space`` (None if there is none) and ``action_space``, flat Boxes.
 
     Raises:
-        ValueError: If one is not a flat Box.
+        ValueError: If one cannot be had as a vector.
     """
-    names = ("observation_space", "state_space", "action_space")
-    spaces = {name: getattr(env, name) for name in names}
-    for name, space in spaces.items():
-        flat = isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1
+    flat = {}
+    for name in ("observation_space", "state_space", "action_space"):
+        space = getattr(env, name)
+        # actions are not told apart again for the environment
+        boxes = [space] if name == "action_space" else _leaves(space)
+        vectors = all(isinstance(box, Box) and len(box.shape) == 1 for box in boxes)
+        allowed = "a flat Box (one vector of numbers)"
+        if name != "action_space":
+            allowed += " or a Dict of flat Boxes"
         require(
-            flat or (name == "state_space" and space is None),
-            f"the environment's {name} is {space}; {algorithm} needs a flat Box (one vector of numbers)",
+            (bool(boxes) and vectors) or (name == "state_space" and space is None),
+            f"the environment's {name} is {space}; {algorithm} needs {allowed}",
         )
-    return spaces
+        flat[name] = space if space is None or space is boxes[0] else _concatenate(boxes)
+    return flat
+
+
+def flatten(values: Any) -> torch.Tensor:
+    """Observations as an environment gives them, in the layout of :func:`flat_spaces`.
+
+    Args:
+        values: Tensor of shape (N, D), or a dictionary of such, which may be nested.
+
+    Returns:
+        Tensor of shape (N, D).
+    """
+    return values if isinstance(values, torch.Tensor) else flatten_tensorized_space(values)
+
+
+def _leaves(space: Any) -> list[Any]:
+    if isinstance(space, Dict):
+        return [leaf for key in sorted(space.spaces) for leaf in _leaves(space.spaces[key])]
+    return [space]
+
+
+def _concatenate(boxes: list[Box]) -> Box:
+    low, high = (np.concatenate([getattr(box, bound) for box in boxes]) for bound in ("low", "high"))
+    return Box(low, high, dtype=np.result_type(*(box.dtype for box in boxes)).type)

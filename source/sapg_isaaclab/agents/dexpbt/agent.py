@@ -8,18 +8,20 @@ from statistics import fmean
 from typing import Any
 
 import torch
-from skrl.agents.torch import Agent
 
+from sapg_isaaclab.agents.base import BaseAgent
+from sapg_isaaclab.agents.contract import Infos, Transition
 from sapg_isaaclab.agents.dexpbt.cfg import DexPbtCfg
 from sapg_isaaclab.agents.dexpbt.mutation import Hyperparameters, mutate, uniform
 from sapg_isaaclab.agents.dexpbt.objective import Objectives
 from sapg_isaaclab.agents.dexpbt.selection import Verdict, select
+from sapg_isaaclab.agents.options import flatten
 from sapg_isaaclab.agents.sapg.agent import SAPG
 from sapg_isaaclab.agents.sapg.batch import minibatch_bounds
 from sapg_isaaclab.agents.sapg.policies import Player
 
 
-class DexPBT(Agent):
+class DexPBT(BaseAgent):
     """A population of PPO learners (Petrenko et al., 2023; official code of the SAPG paper's comparison).
 
     Each of P learners has networks, optimiser and moments of its own, and acts in its own block of environments. Every
@@ -45,6 +47,7 @@ class DexPBT(Agent):
         ValueError: If an option is wrong.
     """
 
+    CFG = DexPbtCfg
     cfg: DexPbtCfg
 
     def __init__(
@@ -59,11 +62,11 @@ class DexPBT(Agent):
         action_space=None,
         device: str | torch.device | None = None,
     ) -> None:
-        self.layout = cfg.check(sum(learner.layout.num_envs for learner in learners))
         if len(learners) != cfg.num_blocks:
             raise ValueError(f"{len(learners)} learners came, but agent.num_blocks is {cfg.num_blocks}")
         super().__init__(
             cfg=cfg,
+            num_envs=sum(learner.layout.num_envs for learner in learners),
             models={f"learner_{block}": learner.model for block, learner in enumerate(learners)},
             observation_space=observation_space,
             state_space=state_space,
@@ -79,11 +82,10 @@ class DexPBT(Agent):
         """What mutates, of every learner, as it is now."""
         self.frames = 0
         """Environment steps that each learner has taken."""
-        self.decisions: list[dict[str, Any]] = []
+        self.decisions = []
         """Every decision so far, in the order in which they were made: ``frames`` (environment steps of a learner),
         ``learner``, ``action`` (``initial``, ``keep``, ``mutate`` or ``replace``), ``reason``, ``objective``, ``donor``
         and ``changed``: hyper-parameters by name, old and new."""
-        self.metrics: dict[str, float] = {}
         self.generator = torch.Generator().manual_seed(cfg.seed)
         self._changed_at = [0] * cfg.num_blocks
         self._leader = 0
@@ -122,6 +124,11 @@ class DexPBT(Agent):
     def leader(self) -> int:
         """The best learner: the one with the largest known objective now; 0 before any is known."""
         return self._leader
+
+    @property
+    def tracked(self) -> slice:
+        """All environments: the leader changes, and skrl's statistics must not tell its episodes apart."""
+        return slice(None)
 
     def sizes(self) -> dict[str, str]:
         """Numbers of environments and rows, in words."""
@@ -202,87 +209,40 @@ class DexPBT(Agent):
 
     # -- recording -----------------------------------------------------------------------------------------------------
 
-    def record_transition(
-        self,
-        *,
-        observations: torch.Tensor,
-        states: torch.Tensor | None,
-        actions: torch.Tensor,
-        rewards: torch.Tensor,
-        next_observations: torch.Tensor,
-        next_states: torch.Tensor | None,
-        terminated: torch.Tensor,
-        truncated: torch.Tensor,
-        infos: Any,
-        timestep: int,
-        timesteps: int,
-    ) -> None:
+    def record(self, step: Transition) -> None:
         """Store a step of all environments, each learner its own rows.
 
         Args:
-            observations: Observations before the step. Shape (N, D).
-            states: Privileged states before the step. Shape (N, S) or None.
-            actions: Actions taken. Shape (N, A).
-            rewards: Rewards. Shape (N, 1).
-            next_observations: Observations after the step, of the new episode where one ended. Shape (N, D).
-            next_states: Privileged states after the step. Shape (N, S) or None.
-            terminated: Whether the task ended. Shape (N, 1).
-            truncated: Whether time ran out. Shape (N, 1).
-            infos: Extras of the environment: ``true_objective``, shape (N,), of each environment's last finished
-                episode, if the task has one; ``final_obs`` with ``timeout_bootstrap=final_obs``.
-            timestep: Current step.
-            timesteps: Number of steps.
+            step: The step. Of its infos, ``true_objective`` is read if the task has one, and ``final_obs`` with
+                ``timeout_bootstrap=final_obs``.
 
         Raises:
             ValueError: If the true last observations are needed and missing.
         """
-        columns = {
-            "observations": observations,
-            "states": states,
-            "actions": actions,
-            "rewards": rewards,
-            "next_observations": next_observations,
-            "next_states": next_states,
-            "terminated": terminated,
-            "truncated": truncated,
-        }
-        clock = {"timestep": timestep, "timesteps": timesteps}
-        infos = infos if isinstance(infos, dict) else {}
-        super().record_transition(**columns, infos=infos, **clock)
         if not self.training:
-            self.learners[self.leader].record_transition(**columns, infos=infos, **clock)
+            self.learners[self.leader].record(step)
             return
-        done, index = (terminated | truncated).view(-1), self._rollout % self.cfg.rollouts
-        self.objectives.step(index, rewards.view(-1), done, infos.get("true_objective"))
-        final = infos.get("final_obs") if self.cfg.timeout_bootstrap == "final_obs" else None
+        index = self._rollout % self.cfg.rollouts
+        self.objectives.step(index, step.rewards.view(-1), step.done.view(-1), step.infos.get("true_objective"))
+        final = step.infos.get("final_obs") if self.cfg.timeout_bootstrap == "final_obs" else None
+        final = {name: flatten(values) for name, values in (final or {}).items()}
         for block, learner in enumerate(self.learners):
             where = self.layout.slice(block)
-            own = {name: None if column is None else column[where] for name, column in columns.items()}
-            seen = {} if final is None else {"final_obs": {name: value[where] for name, value in final.items()}}
-            learner.record_transition(**own, infos=seen, **clock)
+            seen: Infos = {"final_obs": {name: value[where] for name, value in final.items()}} if final else {}
+            learner.record(step.rows(where, seen))
 
-    def pre_interaction(self, *, timestep: int, timesteps: int) -> None:
-        """Nothing to do before a step. See skrl's Agent.
-
-        Args:
-            timestep: Current step.
-            timesteps: Number of steps.
-        """
-
-    def post_interaction(self, *, timestep: int, timesteps: int) -> None:
-        """Update after every ``rollouts`` steps. See skrl's Agent.
+    def after_step(self, *, timestep: int, timesteps: int) -> None:
+        """Update after every ``rollouts`` steps.
 
         Args:
             timestep: Current step.
             timesteps: Number of steps.
         """
-        if self.training:
-            for learner in self.learners:
-                learner.post_interaction(timestep=timestep, timesteps=timesteps)
-            self._rollout += 1
-            if self._rollout % self.cfg.rollouts == 0:
-                self.update(timestep=timestep, timesteps=timesteps)
-        super().post_interaction(timestep=timestep, timesteps=timesteps)
+        for learner in self.learners:
+            learner.after_step(timestep=timestep, timesteps=timesteps)
+        self._rollout += 1
+        if self._rollout % self.cfg.rollouts == 0:
+            self.update(timestep=timestep, timesteps=timesteps)
 
     # -- comparing and changing ----------------------------------------------------------------------------------------
 
@@ -299,15 +259,13 @@ class DexPBT(Agent):
         known = [block for block, value in enumerate(self.objectives.now) if value is not None]
         if known:
             self._leader = max(known, key=lambda block: self.objectives.now[block])
-        self.metrics = self._report()
+        metrics = self._report()
         if self.frames // interval > before // interval:
             self._compare()
         counts = Counter(decision["action"] for decision in self.decisions)
-        self.metrics["Population/replacements"] = float(counts["replace"])
-        self.metrics["Population/mutations"] = float(counts["mutate"] + counts["replace"])
-        if self.write_interval > 0:
-            for tag, value in self.metrics.items():
-                self.track_data(tag, value)
+        metrics["Population/replacements"] = float(counts["replace"])
+        metrics["Population/mutations"] = float(counts["mutate"] + counts["replace"])
+        self.publish(metrics)
 
     def _compare(self) -> None:
         """End an interval: decide about every learner by the same objectives, and change those that are behind.
@@ -448,7 +406,7 @@ class DexPBT(Agent):
         self.frames, self._changed_at = state["frames"], list(state["changed_at"])
         self._leader = state["leader"]
         self.decisions = list(state["decisions"])
-        self.generator.set_state(state["generator"].cpu())
+        self.generator.set_state(state["generator"].cpu())  # always of a CPU
 
     def restart_episodes(self) -> None:
         """Forget recurrent states and episodes under way: every environment begins a new episode."""

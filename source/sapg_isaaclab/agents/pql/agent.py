@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, Unpack
 
 import torch
-from skrl.agents.torch import Agent
-from skrl.models.torch import Model
 
+from sapg_isaaclab.agents.base import AgentArguments, BaseAgent
+from sapg_isaaclab.agents.contract import Transition
 from sapg_isaaclab.agents.normalizer import RunningMoments
+from sapg_isaaclab.agents.options import flatten
 from sapg_isaaclab.agents.pql.cfg import PqlCfg
 from sapg_isaaclab.agents.pql.learner import Learner
 from sapg_isaaclab.agents.pql.replay import Replay, Step
+from sapg_isaaclab.agents.saving import check_shapes, load_generator
 
 
-class PQL(Agent):
+class PQL(BaseAgent):
     """Parallel Q-Learning (Li et al., ICML 2023) in one process.
 
     One deterministic policy acts in all environments, each with noise of its own strength. After every step of all of
@@ -38,32 +40,14 @@ class PQL(Agent):
         ValueError: If an option is wrong.
     """
 
+    CFG = PqlCfg
+    MEMORY = Replay
     cfg: PqlCfg
+    memory: Replay | None
 
-    def __init__(
-        self,
-        *,
-        models: dict[str, Model],
-        memory: Replay | None = None,
-        observation_space=None,
-        state_space=None,
-        action_space=None,
-        device: str | torch.device | None = None,
-        cfg: PqlCfg | dict[str, Any] | None = None,
-    ) -> None:
-        cfg = PqlCfg(**(cfg or {})) if cfg is None or isinstance(cfg, dict) else cfg
-        if memory is not None and not isinstance(memory, Replay):
-            raise ValueError(f"PQL needs a Replay, not {type(memory).__name__}; use build_agent(env, cfg)")
-        self.layout = cfg.check(memory.num_envs if memory is not None else None)
-        super().__init__(
-            cfg=cfg,
-            models=models,
-            memory=memory,
-            observation_space=observation_space,
-            state_space=state_space,
-            action_space=action_space,
-            device=device,
-        )
+    def __init__(self, **arguments: Unpack[AgentArguments]) -> None:
+        super().__init__(**arguments)
+        cfg, models, memory = self.cfg, self.models, self.memory
         self.actor, self.critic = models["policy"], models["critic"]
         self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
         self.scaler = RunningMoments(
@@ -74,7 +58,6 @@ class PQL(Agent):
         """Steps of all environments taken so far."""
         self.learning_from = cfg.warmup_steps
         """Step after which learning starts: the end of the warm-up, or of refilling the replay."""
-        self.metrics: dict[str, float] = {}
         self._modules = {
             "actor": self.actor,
             "critic": self.critic,
@@ -90,11 +73,6 @@ class PQL(Agent):
             self._noise = exploration(memory.num_envs, cfg.exploration_min, cfg.exploration_max).to(self.device)
             self.checkpoint_modules["actor_optimizer"] = self.learner.actor_optimizer
             self.checkpoint_modules["critic_optimizer"] = self.learner.critic_optimizer
-
-    @property
-    def leader(self) -> int:
-        """Block whose episodes and policy stand for the run: there is one."""
-        return self.layout.leader
 
     def sizes(self) -> dict[str, str]:
         """Sizes worth knowing at the start of a run.
@@ -173,74 +151,38 @@ class PQL(Agent):
 
     # -- recording -----------------------------------------------------------------------------------------------------
 
-    def record_transition(
-        self,
-        *,
-        observations: torch.Tensor,
-        states: torch.Tensor | None,
-        actions: torch.Tensor,
-        rewards: torch.Tensor,
-        next_observations: torch.Tensor,
-        next_states: torch.Tensor | None,
-        terminated: torch.Tensor,
-        truncated: torch.Tensor,
-        infos: Any,
-        timestep: int,
-        timesteps: int,
-    ) -> None:
+    def record(self, step: Transition) -> None:
         """Store a step of all environments.
 
         Args:
-            observations: Observations before the step. Shape (N, D).
-            states: Not read.
-            actions: Actions taken. Shape (N, A).
-            rewards: Rewards. Shape (N, 1).
-            next_observations: Observations after the step, of the new episode where one ended. Shape (N, D).
-            next_states: Not read.
-            terminated: Whether the task ended. Shape (N, 1).
-            truncated: Whether time ran out. Shape (N, 1).
-            infos: Extras of the environment; ``final_obs`` is read with ``timeout_bootstrap=final_obs``.
-            timestep: Current step.
-            timesteps: Number of steps.
+            step: The step; ``final_obs`` of its infos is read with ``timeout_bootstrap=final_obs``.
 
         Raises:
             ValueError: If the true last observations are needed and missing.
         """
-        super().record_transition(
-            observations=observations,
-            states=states,
-            actions=actions,
-            rewards=rewards,
-            next_observations=next_observations,
-            next_states=next_states,
-            terminated=terminated,
-            truncated=truncated,
-            infos=infos,
-            timestep=timestep,
-            timesteps=timesteps,
-        )
         if not self.training:
             return
-        done = (terminated | truncated).view(-1)
-        over = done
+        done = over = step.done.view(-1)
+        next_observations = step.next_observations
         if self.cfg.timeout_bootstrap == "final_obs":
-            over = terminated.view(-1)
-            next_observations = self._true_next(next_observations, truncated, infos)
-        rewards = rewards.view(-1) * self.cfg.rewards_scale
-        self.memory.add(Step(observations, actions, rewards, next_observations, done, over.logical_not()))
+            over = step.terminated.view(-1)
+            next_observations = self._true_next(step)
+        rewards = step.rewards.view(-1) * self.cfg.rewards_scale
+        self.memory.add(Step(step.observations, step.actions, rewards, next_observations, done, over.logical_not()))
         self.steps += 1
 
-    def _true_next(self, next_observations: torch.Tensor, truncated: torch.Tensor, infos: Any) -> torch.Tensor:
+    def _true_next(self, step: Transition) -> torch.Tensor:
         """Observations after the step, of the old episode where time ran out. Elsewhere ``final_obs`` may be stale."""
-        if isinstance(infos, dict) and "final_obs" in infos:
-            return torch.where(truncated.view(-1, 1), infos["final_obs"]["policy"], next_observations)
+        if "final_obs" in step.infos:
+            final = flatten(step.infos["final_obs"]["policy"])
+            return torch.where(step.truncated.view(-1, 1), final, step.next_observations)
         # environments first give it when first they reset: until then, and only then, the host has to look
-        if truncated.any():
+        if step.truncated.any():
             raise ValueError(
                 "agent.timeout_bootstrap=final_obs, but the environment gives no final observations;"
                 " set env.compute_final_obs=true or agent.timeout_bootstrap=none"
             )
-        return next_observations
+        return step.next_observations
 
     def restart_episodes(self) -> None:
         """Drop unfinished windows of rewards: every environment begins a new episode."""
@@ -248,31 +190,18 @@ class PQL(Agent):
 
     # -- learning ------------------------------------------------------------------------------------------------------
 
-    def pre_interaction(self, *, timestep: int, timesteps: int) -> None:
-        """Nothing to do before a step. See skrl's Agent.
+    def after_step(self, *, timestep: int, timesteps: int) -> None:
+        """Learn after every step, once the warm-up is over.
 
         Args:
             timestep: Current step.
             timesteps: Number of steps.
         """
-
-    def post_interaction(self, *, timestep: int, timesteps: int) -> None:
-        """Learn after every step, once the warm-up is over. See skrl's Agent.
-
-        Args:
-            timestep: Current step.
-            timesteps: Number of steps.
-        """
-        if self.training:
-            # the replay is still empty if episodes were restarted just before
-            if self.steps > self.learning_from and len(self.memory):
-                self.update(timestep=timestep, timesteps=timesteps)
-            if self.steps % self.cfg.rollouts == 0:
-                self.metrics = self.learner.report() | {"Replay/size": float(len(self.memory))}
-                if self.write_interval > 0:
-                    for tag, value in self.metrics.items():
-                        self.track_data(tag, value)
-        super().post_interaction(timestep=timestep, timesteps=timesteps)
+        # the replay is still empty if episodes were restarted just before
+        if self.steps > self.learning_from and len(self.memory):
+            self.update(timestep=timestep, timesteps=timesteps)
+        if self.steps % self.cfg.rollouts == 0:
+            self.publish(self.learner.report() | {"Replay/size": float(len(self.memory))})
 
     def update(self, *, timestep: int, timesteps: int) -> None:
         """Critic and actor updates of one step of all environments.
@@ -311,7 +240,7 @@ class PQL(Agent):
         """
         self.load_policy(state)
         self.learner.load_state_dict(state["learner"])
-        self.generator.set_state(state["generator"].cpu())
+        load_generator(self.generator, state["generator"], seed=self.cfg.seed)
         self.steps, self.learning_from = state["steps"], state["learning_from"]
         if state["replay"] is not None:
             self.memory.load_state_dict(state["replay"])
@@ -330,15 +259,8 @@ class PQL(Agent):
         if "pql" not in state:
             raise ValueError("the checkpoint holds no PQL agent; use the algorithm of the run that wrote it")
         for name, module in self._modules.items():
-            own, saved = module.state_dict(), state["pql"][name]
-            for key in {**own, **saved}:
-                shapes = [tuple(side[key].shape) if key in side else "nothing" for side in (saved, own)]
-                if shapes[0] != shapes[1]:
-                    raise ValueError(
-                        f"the checkpoint's {name}.{key} has shape {shapes[0]}, this agent's {shapes[1]};"
-                        " use the task and the network options of the run that wrote it"
-                    )
-            module.load_state_dict(saved)
+            check_shapes(name, state["pql"][name], module.state_dict())
+            module.load_state_dict(state["pql"][name])
 
 
 class Player:

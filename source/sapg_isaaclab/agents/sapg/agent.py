@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Unpack
 
 import torch
-from skrl.agents.torch import Agent
-from skrl.memories.torch import Memory
 from tensordict import TensorDict
 
+from sapg_isaaclab.agents.base import AgentArguments, BaseAgent
+from sapg_isaaclab.agents.contract import Infos, Transition
 from sapg_isaaclab.agents.gaussian import gaussian_log_prob
 from sapg_isaaclab.agents.memory import BlockMemory
 from sapg_isaaclab.agents.normalizer import standardize
+from sapg_isaaclab.agents.options import flatten
 from sapg_isaaclab.agents.ranks import Ranks
 from sapg_isaaclab.agents.returns import bootstrapped_rewards, gae, n_step_returns
 from sapg_isaaclab.agents.sapg.aggregation import OffPolicyRows, draw_pairs, relabel
 from sapg_isaaclab.agents.sapg.batch import clean_first, minibatch_bounds, row_order, row_weights
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 from sapg_isaaclab.agents.sapg.learner import Batch, Learner
-from sapg_isaaclab.agents.sapg.networks import BlockActorCritic, Sequences
+from sapg_isaaclab.agents.sapg.networks import Sequences
 from sapg_isaaclab.agents.sapg.policies import Player, Policies
 from sapg_isaaclab.agents.sapg.recurrence import RolloutStates
 from sapg_isaaclab.agents.sapg.report import report
 
 
-class SAPG(Agent):
+class SAPG(BaseAgent):
     """Split and Aggregate Policy Gradients (Singla et al., ICML 2024).
 
     M policies act in a block of environments each; block 0 is the leader and also learns from followers' rows. With
@@ -52,40 +53,19 @@ class SAPG(Agent):
         ValueError: If an option is wrong.
     """
 
+    CFG = SapgCfg
+    MEMORY = BlockMemory
     cfg: SapgCfg
 
-    def __init__(
-        self,
-        *,
-        models: dict[str, BlockActorCritic],
-        memory: Memory | None = None,
-        observation_space=None,
-        state_space=None,
-        action_space=None,
-        device: str | torch.device | None = None,
-        cfg: SapgCfg | dict[str, Any] | None = None,
-    ) -> None:
-        cfg = SapgCfg(**(cfg or {})) if cfg is None or isinstance(cfg, dict) else cfg
-        if memory is not None and not isinstance(memory, BlockMemory):
-            raise ValueError(f"SAPG needs a BlockMemory, not {type(memory).__name__}; use build_agent(env, cfg)")
-        self.layout = cfg.check(memory.num_envs if memory is not None else None)
-        super().__init__(
-            cfg=cfg,
-            models=models,
-            memory=memory,
-            observation_space=observation_space,
-            state_space=state_space,
-            action_space=action_space,
-            device=device,
-        )
-        self.model = models["policy"]
-        self.policies = Policies(self.model, self.layout, cfg, has_states=state_space is not None)
+    def __init__(self, **arguments: Unpack[AgentArguments]) -> None:
+        super().__init__(**arguments)
+        cfg, self.model = self.cfg, self.models["policy"]
+        self.policies = Policies(self.model, self.layout, cfg, has_states=self.state_space is not None)
         self.ranks = Ranks.current()
         self.learner = Learner(self.model, self.layout, cfg, self.ranks)
         self.entropy_coefs = self.layout.entropy_coefs(cfg.entropy_loss_scale, cfg.entropy_schedule).to(self.device)
         # on the host and seeded alike everywhere, so that all ranks draw the same followers without a message
         self.block_generator = torch.Generator().manual_seed(cfg.seed)
-        self.metrics: dict[str, float] = {}
         self._blocks = torch.arange(self.layout.num_envs, device=self.device) // self.layout.block_size
         self._rollout = 0
         self._pairs: list[tuple[int, int]] = []
@@ -131,11 +111,6 @@ class SAPG(Agent):
         for state in self.learner.optimizer.state.values():
             yield from state.values()
         yield self.learner.learning_rate
-
-    @property
-    def leader(self) -> int:
-        """Block whose episodes and policy stand for the run."""
-        return self.layout.leader
 
     def sizes(self) -> dict[str, str]:
         """Sizes of a run in words, for its first lines.
@@ -195,73 +170,37 @@ class SAPG(Agent):
 
     # -- recording -----------------------------------------------------------------------------------------------------
 
-    def record_transition(
-        self,
-        *,
-        observations: torch.Tensor,
-        states: torch.Tensor | None,
-        actions: torch.Tensor,
-        rewards: torch.Tensor,
-        next_observations: torch.Tensor,
-        next_states: torch.Tensor | None,
-        terminated: torch.Tensor,
-        truncated: torch.Tensor,
-        infos: Any,
-        timestep: int,
-        timesteps: int,
-    ) -> None:
+    def record(self, step: Transition) -> None:
         """Store a step of all environments.
 
         Args:
-            observations: Observations before the step. Shape (N, D).
-            states: Privileged states before the step. Shape (N, S) or None.
-            actions: Actions taken. Shape (N, A).
-            rewards: Rewards. Shape (N, 1).
-            next_observations: Observations after the step, of the new episode where one ended. Shape (N, D).
-            next_states: Privileged states after the step. Shape (N, S) or None.
-            terminated: Whether the task ended. Shape (N, 1).
-            truncated: Whether time ran out. Shape (N, 1).
-            infos: Extras of the environment; ``final_obs`` is read with ``timeout_bootstrap=final_obs``.
-            timestep: Current step.
-            timesteps: Number of steps.
+            step: The step; ``final_obs`` of its infos is read with ``timeout_bootstrap=final_obs``.
 
         Raises:
             ValueError: If the true last observations are needed and missing.
         """
-        # skrl's own statistics, which pick its best checkpoint, are the leader's
-        leader = self.layout.slice(self.layout.leader)
-        super().record_transition(
-            observations=observations,
-            states=states,
-            actions=actions,
-            rewards=rewards[leader],
-            next_observations=next_observations,
-            next_states=next_states,
-            terminated=terminated[leader],
-            truncated=truncated[leader],
-            infos=infos,
-            timestep=timestep,
-            timesteps=timesteps,
-        )
         if not self.training:
-            self._reset_state(terminated | truncated)
+            self._reset_state(step.done)
             return
-        step = self._rollout % self.cfg.rollouts
-        if step == 0:
+        index = self._rollout % self.cfg.rollouts
+        if index == 0:
             # drawn before the rollout, so that only the states of these blocks need be kept
             self._pairs = draw_pairs(self.cfg, self.layout, self.block_generator)
         if self.policies.recurrent:
-            if step == 0:
+            if index == 0:
                 stored = self.cfg.rnn_off_policy_values == "stored"
                 self._states.begin(sorted({source for _, source in self._pairs}) if stored else [])
-            self._states.record(step, self._state_before)
-        sample = {"observations": observations, "states": states, "actions": actions, **self._acted}
+            self._states.record(index, self._state_before)
+        sample = {"observations": step.observations, "states": step.states, "actions": step.actions, **self._acted}
         if self.cfg.timeout_bootstrap == "final_obs":
-            sample["final_values"] = self._final_values(truncated, infos)
-        self._reset_state(terminated | truncated)
-        self._next = self.policies.seen(next_observations, next_states)
+            sample["final_values"] = self._final_values(step.truncated, step.infos)
+        self._reset_state(step.done)
+        self._next = self.policies.seen(step.next_observations, step.next_states)
         self.memory.add_samples(
-            **sample, rewards=rewards * self.cfg.rewards_scale, terminated=terminated, truncated=truncated
+            **sample,
+            rewards=step.rewards * self.cfg.rewards_scale,
+            terminated=step.terminated,
+            truncated=step.truncated,
         )
 
     def _reset_state(self, done: torch.Tensor) -> None:
@@ -269,45 +208,35 @@ class SAPG(Agent):
             self._state = self._state * done.logical_not().view(-1, 1, 1)
 
     @torch.no_grad()
-    def _final_values(self, truncated: torch.Tensor, infos: Any) -> torch.Tensor:
+    def _final_values(self, truncated: torch.Tensor, infos: Infos) -> torch.Tensor:
         """Value (N, 1) of the true last state where time ran out, 0 elsewhere."""
         values = torch.zeros(truncated.shape, device=self.device)
         rows = truncated.squeeze(-1).nonzero().squeeze(-1)
         if rows.numel():
-            if not isinstance(infos, dict) or "final_obs" not in infos:
+            if "final_obs" not in infos:
                 raise ValueError(
                     "agent.timeout_bootstrap=final_obs, but the environment gives no final observations;"
                     " set env.compute_final_obs=true or agent.timeout_bootstrap=current_value"
                 )
             final = infos["final_obs"]
-            states = final["critic"][rows] if "states" in self.policies.scalers else None
-            seen = self.policies.seen(final["policy"][rows], states)
+            states = flatten(final["critic"])[rows] if "states" in self.policies.scalers else None
+            seen = self.policies.seen(flatten(final["policy"])[rows], states)
             state = self._state[rows] if self.policies.recurrent else None
             values[rows] = self.policies.evaluate(seen, self._blocks[rows], state).values.unsqueeze(1)
         return values
 
-    def pre_interaction(self, *, timestep: int, timesteps: int) -> None:
-        """Nothing to do before a step. See skrl's Agent.
+    def after_step(self, *, timestep: int, timesteps: int) -> None:
+        """Update after every ``rollouts`` steps.
 
         Args:
             timestep: Current step.
             timesteps: Number of steps.
         """
-
-    def post_interaction(self, *, timestep: int, timesteps: int) -> None:
-        """Update after every ``rollouts`` steps. See skrl's Agent.
-
-        Args:
-            timestep: Current step.
-            timesteps: Number of steps.
-        """
-        if self.training:
-            self._rollout += 1
-            if self._rollout % self.cfg.rollouts == 0:
-                self.enable_models_training_mode(True)
-                self.update(timestep=timestep, timesteps=timesteps)
-                self.enable_models_training_mode(False)
-        super().post_interaction(timestep=timestep, timesteps=timesteps)
+        self._rollout += 1
+        if self._rollout % self.cfg.rollouts == 0:
+            self.enable_models_training_mode(True)
+            self.update(timestep=timestep, timesteps=timesteps)
+            self.enable_models_training_mode(False)
 
     # -- learning ------------------------------------------------------------------------------------------------------
 
@@ -325,10 +254,7 @@ class SAPG(Agent):
             log_std = self.memory.blocks()["log_std"][-1].mean(dim=1)
             log_mu = None if off is None else off.log_mu
             rate = self.learner.learning_rate
-            self.metrics = report(learned, rate, log_std, self._pairs, log_mu, clip=self.cfg.ratio_clip)
-        if self.write_interval > 0:
-            for tag, value in self.metrics.items():
-                self.track_data(tag, value)
+            self.publish(report(learned, rate, log_std, self._pairs, log_mu, clip=self.cfg.ratio_clip))
 
     @torch.no_grad()
     def _batch(self, pairs: list[tuple[int, int]]) -> tuple[Batch, OffPolicyRows | None]:

@@ -15,6 +15,7 @@ from sapg_isaaclab.agents.ranks import ALONE, Ranks
 from sapg_isaaclab.agents.sapg import losses
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 from sapg_isaaclab.agents.sapg.networks import BlockActorCritic, Sequences
+from sapg_isaaclab.agents.saving import load_grad_scaler
 
 # what one minibatch reports, in this order; averaged over the update and read by the host once
 MINIBATCH_METRICS = ("Loss/policy", "Loss/value", "Loss/entropy", "Loss/bounds", "Policy/kl", "Policy/grad_norm")
@@ -196,4 +197,4 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         rate.copy_(self.learning_rate)
         self.optimizer.param_groups[0]["lr"] = rate  # the loaded one may live on another device
-        self.grad_scaler.load_state_dict(state["grad_scaler"])
+        load_grad_scaler(self.grad_scaler, state["grad_scaler"])

@@ -11,6 +11,7 @@ from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.normalizer import RunningMoments
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 from sapg_isaaclab.agents.sapg.networks import BlockActorCritic, Outputs, Sequences
+from sapg_isaaclab.agents.saving import check_shapes
 
 
 class Policies:
@@ -124,14 +125,7 @@ class Policies:
                 f"the checkpoint holds {blocks} policies, this agent {self.layout.num_blocks};"
                 f" add agent.num_blocks={blocks}"
             )
-        own = self.model.state_dict()
-        for name, value in state["model"].items():
-            if name not in own or own[name].shape != value.shape:
-                came = "nothing" if name not in own else tuple(own[name].shape)
-                raise ValueError(
-                    f"the checkpoint's {name} has shape {tuple(value.shape)}, this agent's {came};"
-                    " use the task and the network options of the run that wrote it"
-                )
+        check_shapes("model", state["model"], self.model.state_dict())
         self.model.load_state_dict(state["model"])
         self.scalers.load_state_dict(state["scalers"])
         self.value_scaler.load_state_dict(state["value_scaler"])
