@@ -23,6 +23,7 @@ class AgentArguments(TypedDict):
     action_space: NotRequired[gymnasium.Space | None]
     device: NotRequired[str | torch.device | None]
     cfg: NotRequired[AgentCfg | dict[str, Any] | None]
+    num_envs: NotRequired[int | None]
 
 
 class BaseAgent(Agent):

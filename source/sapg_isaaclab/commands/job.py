@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
+from sapg_isaaclab.agents.algorithms import ALGORITHMS
 from sapg_isaaclab.agents.dexpbt.cfg import DexPbtCfg
 from sapg_isaaclab.agents.ranks import ALONE, Ranks
-from sapg_isaaclab.agents.sapg.cfg import ABLATIONS
 from sapg_isaaclab.commands import task_config
 from sapg_isaaclab.errors import InputError, one_line
 from sapg_isaaclab.runs import checkpoint
@@ -108,9 +108,10 @@ def plan(args: argparse.Namespace, tokens: list[str], ranks: Ranks = ALONE) -> J
     job = _resumed(args, tokens, ranks) if args.resume else _new(args, tokens)
     if args.distributed:
         algorithm = job.description["algorithm"]
-        if task_config.ALGORITHMS[algorithm] != "sapg":
+        if not ALGORITHMS[algorithm].several_ranks:
+            able = " or ".join(name for name, other in ALGORITHMS.items() if other.several_ranks)
             raise InputError(
-                f"--algorithm {algorithm} trains in one process; drop --distributed, or use --algorithm sapg or ppo"
+                f"--algorithm {algorithm} trains in one process; drop --distributed, or use --algorithm {able}"
             )
         given = args.device or dict(token.split("=", 1) for token in tokens).get("env.sim.device")
         job.env_cfg.sim.device = distributed.device(job.env_cfg.sim.device, given)
@@ -124,8 +125,9 @@ def _new(args: argparse.Namespace, tokens: list[str]) -> Job:
     algorithm = args.algorithm or "sapg"
     env_cfg, agent_cfg = task_config.resolve_configs(task, tokens, algorithm)
     given = _given(tokens)
-    if algorithm == "ppo" and agent_cfg.num_blocks != 1:  # presets with one block are PPO already
-        for name, value in ABLATIONS["ppo"].items():
+    preset = ALGORITHMS[algorithm].preset
+    if preset and not (algorithm == "ppo" and agent_cfg.num_blocks == 1):  # presets with one block are PPO already
+        for name, value in ALGORITHMS[algorithm].presets()[preset].items():
             if f"agent.{name}" not in given:
                 setattr(agent_cfg, name, value)
     agent_cfg.seed = task_config.check_seed(args.seed if args.seed is not None else agent_cfg.seed)
@@ -141,8 +143,7 @@ def _new(args: argparse.Namespace, tokens: list[str]) -> Job:
     if args.init_from:
         path = checkpoint.resolve(args.init_from, args.log_root, experiment_name(task, agent_cfg))
         init = checkpoint.load(path, num_blocks=blocks)
-        kind = task_config.ALGORITHMS[init["algorithm"]]
-        if kind != task_config.ALGORITHMS[algorithm]:
+        if ALGORITHMS[init["algorithm"]].kind != ALGORITHMS[algorithm].kind:
             raise InputError(
                 f"--init_from {path} was trained by {init['algorithm']}; add --algorithm {init['algorithm']}"
             )

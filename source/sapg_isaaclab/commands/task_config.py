@@ -14,11 +14,9 @@ from typing import Any
 
 import gymnasium as gym
 
+from sapg_isaaclab.agents.algorithms import ALGORITHMS
 from sapg_isaaclab.commands.overrides import apply_override, get_option
 from sapg_isaaclab.errors import InputError, one_line
-
-ALGORITHMS = {"sapg": "sapg", "ppo": "sapg", "dexpbt": "dexpbt", "pql": "pql"}
-"""Values of ``--algorithm``, and whose configuration each uses: ``ppo`` is SAPG's preset of that name."""
 
 SELECTORS = ("physics", "renderer", "presets")
 
@@ -61,12 +59,12 @@ def agent_entry_point(task: str, algorithm: str) -> str:
 
     Args:
         task: Task id.
-        algorithm: One of :data:`ALGORITHMS`.
+        algorithm: One of :data:`~sapg_isaaclab.agents.algorithms.ALGORITHMS`.
 
     Returns:
         Such as ``sapg_cfg_entry_point``. A task that brings none is given the general options.
     """
-    kind = ALGORITHMS[algorithm]
+    kind = ALGORITHMS[algorithm].kind
     gym.spec(task).kwargs.setdefault(f"{kind}_cfg_entry_point", f"sapg_isaaclab.tasks.general_agents:{kind}")
     return f"{kind}_cfg_entry_point"
 
@@ -109,7 +107,7 @@ def declared_presets(task: str, algorithm: str) -> dict[str, dict[str, Any]]:
 
     Args:
         task: Task id.
-        algorithm: One of :data:`ALGORITHMS`.
+        algorithm: One of :data:`~sapg_isaaclab.agents.algorithms.ALGORITHMS`.
 
     Returns:
         Choices by name, by path of the group (``env.sim.physics``, ``agent``).
@@ -130,7 +128,7 @@ def resolve_configs(task: str, tokens: list[str], algorithm: str = "sapg") -> tu
     Args:
         task: Task id.
         tokens: ``physics=NAME``, ``presets=A,B``, ``env.X=VALUE``, ``agent.X=VALUE``.
-        algorithm: One of :data:`ALGORITHMS`.
+        algorithm: One of :data:`~sapg_isaaclab.agents.algorithms.ALGORITHMS`.
 
     Returns:
         Configurations of environment and agent.

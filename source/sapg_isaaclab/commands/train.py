@@ -29,13 +29,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    from sapg_isaaclab.agents.algorithms import ALGORITHMS
     from sapg_isaaclab.commands.job import DEFAULT_ITERATIONS
-    from sapg_isaaclab.commands.task_config import ALGORITHMS
     from sapg_isaaclab.runs.metrics import LOGGERS
 
     parser = cli.parser("Train SAPG or a baseline on a task. Ctrl-C ends the iteration and leaves a checkpoint.")
     add = parser.add_argument
-    add("--algorithm", choices=ALGORITHMS, help="sapg (default), ppo, dexpbt or pql")
+    add("--algorithm", choices=ALGORITHMS, help="how to learn (sapg)")
     add("--max_iterations", type=int, help=f"total number of iterations, also after a resume ({DEFAULT_ITERATIONS})")
     add("--resume", metavar="latest|best|PATH", help="go on with a run, in its own folder, exactly where it was")
     add("--init_from", metavar="latest|best|pretrained|PATH", help="start a new run from the policy of a checkpoint")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.dexpbt.mutation import MUTATORS
@@ -26,6 +27,11 @@ SAPG_ONLY = (
     "kl_scope",
 )
 """Options about what policies share. Learners of a population share nothing, so these must stay as they are."""
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "small": {"interval": 10_000, "start_after": 20_000, "initial_delay": 40_000},
+}
+"""What every task offers by name: ``small`` has shorter times between selections, for a few hundred environments."""
 
 
 @dataclasses.dataclass(kw_only=True)

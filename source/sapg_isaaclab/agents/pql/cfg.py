@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from skrl.agents.torch import AgentCfg
 
 from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.options import check_hidden_sizes, check_types, is_number, require
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "pql_d": {"critic": "distributional"},
+    "small": {"hidden_sizes": (256, 128, 64), "replay_size": 200_000, "batch_size": 1024},
+}
+"""What every task offers by name. ``small`` suits a few hundred environments on a CPU."""
 
 
 @dataclasses.dataclass(kw_only=True)

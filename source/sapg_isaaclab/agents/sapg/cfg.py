@@ -49,6 +49,9 @@ has no entropy bonus on any task.
 ``ppo_fixed_minibatch`` has more minibatches instead of larger ones.
 """
 
+PRESETS: dict[str, dict[str, Any]] = {"paper": PAPER, **ABLATIONS}
+"""What every task offers by name, on top of its default."""
+
 
 @dataclasses.dataclass(kw_only=True)
 class SapgCfg(AgentCfg):

@@ -1,0 +1,47 @@
+"""From an environment and options to a SAPG agent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sapg_isaaclab.agents.memory import BlockMemory
+from sapg_isaaclab.agents.options import flat_spaces
+from sapg_isaaclab.agents.sapg.agent import SAPG
+from sapg_isaaclab.agents.sapg.cfg import SapgCfg
+from sapg_isaaclab.agents.sapg.networks import BlockActorCritic
+
+
+def build(env: Any, cfg: SapgCfg, with_memory: bool) -> SAPG:
+    """Wire networks, memory and agent; see :func:`~sapg_isaaclab.agents.build.build_agent`.
+
+    Args:
+        env: Environment in skrl's wrapper.
+        cfg: Options.
+        with_memory: False for an agent that only acts.
+
+    Returns:
+        The agent.
+
+    Raises:
+        ValueError: If an option is wrong or does not suit the environment.
+    """
+    cfg.check(env.num_envs if with_memory else None)
+    spaces = flat_spaces(env, "SAPG")
+    model = BlockActorCritic(
+        **spaces,
+        device=env.device,
+        num_blocks=cfg.num_blocks,
+        latent_dim=cfg.latent_dim,
+        hidden_sizes=cfg.hidden_sizes,
+        activation=cfg.activation,
+        separate=cfg.separate,
+        critic_states=cfg.critic_input == "states",
+        critic_latent=cfg.critic_latent,
+        std_mode=cfg.std_mode,
+        initial_log_std=cfg.initial_log_std,
+        rnn_units=cfg.rnn_units,
+        rnn_before_mlp=cfg.rnn_before_mlp,
+        rnn_layer_norm=cfg.rnn_layer_norm,
+    )
+    memory = BlockMemory(cfg.rollouts, env.num_envs, cfg.num_blocks, env.device) if with_memory else None
+    return SAPG(models={"policy": model, "value": model}, memory=memory, device=env.device, cfg=cfg, **spaces)
