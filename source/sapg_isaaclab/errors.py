@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 
@@ -51,9 +52,25 @@ def report(error: InputError | TrainingError | ExportError | RankLostError) -> i
         Exit code for it.
     """
     if not error.reported:
-        sys.stdout.flush()
-        print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
+        _say(f"error: {one_line(error)}")
     return error.exit_code
+
+
+def warn(text: str) -> None:
+    """Print a warning as one line.
+
+    Args:
+        text: What is wrong, and what happens now.
+    """
+    _say(f"warning: {' '.join(text.split())}")
+
+
+def _say(line: str) -> None:
+    # whoever reads along may have gone: that must not hide the error itself
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def one_line(error: BaseException, limit: int = 400) -> str:

@@ -86,8 +86,8 @@ def test_a_run_goes_on_with_as_many_ranks_as_it_had():
 
 
 def test_alone_an_error_is_left_as_it_is():
-    with pytest.raises(KeyError), distributed.together(ALONE):
+    with pytest.raises(KeyError), distributed.all_or_none(ALONE):
         raise KeyError("x")
-    with pytest.raises(TrainingError) as error, distributed.together(ALONE):
+    with pytest.raises(TrainingError) as error, distributed.all_or_none(ALONE):
         raise TrainingError("disk full")
     assert not error.value.reported  # whoever catches it says so

@@ -355,7 +355,7 @@ def test_a_fault_on_one_rank_ends_all_and_is_shown_where_it_happened(team, folde
 
 
 def test_a_folder_that_cannot_be_written_ends_all(team, folder):
-    (folder / "checkpoints").rmdir()
+    (folder / "checkpoints" / "agent_1.pt").mkdir()
     errors, (lines, silent) = errors_of(team.run(train_with, {"folder": folder, "max_iterations": 1}))
     assert len(lines) == 1 and "rank 0: cannot write checkpoint" in lines[0] and silent == []
     assert all(isinstance(error, TrainingError) for error in errors)
@@ -376,7 +376,7 @@ def command(rank):
     """A script whose command is wrong, on both ranks or on one."""
 
     def refuse(argv):
-        with distributed.together(Ranks.current()):
+        with distributed.all_or_none(Ranks.current()):
             if argv == "both" or rank == 1:
                 raise InputError(f"--num_envs {argv} is not allowed")
         return 0

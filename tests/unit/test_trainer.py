@@ -2,6 +2,7 @@ import json
 import os
 import signal
 
+import numpy
 import pytest
 import torch
 
@@ -11,6 +12,7 @@ from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 from sapg_isaaclab.errors import TrainingError
 from sapg_isaaclab.runs import checkpoint, metrics
 from sapg_isaaclab.runs.run_folder import RunFolder
+from sapg_isaaclab.training.signals import STOP_SIGNALS
 from sapg_isaaclab.training.trainer import Trainer, TrainerCfg
 from toy_env import ToyEnv
 
@@ -110,19 +112,26 @@ def test_not_a_number_from_the_environment_stops_before_learning(tmp_path, what)
             observations, rewards, *rest = super().step(actions)
             if self.steps == 2 * ROLLOUTS + 1:
                 (rewards if what == "reward" else observations)[3] = float("nan")
+                self.bad = observations.clone(), rewards.clone()
             return observations, rewards, *rest
 
     trainer = make_trainer(tmp_path, 5, env_class=Broken, checkpoint_interval=2)
     with pytest.raises(TrainingError, match=rf"a {what} that is not finite .* in iteration 3; .*intact") as error:
         trainer.train()
-    assert "\n" not in str(error.value)
+    assert "\n" not in str(error.value) and "; 1 of 12 environments: 3; what they saw: " in str(error.value)
+    seen = numpy.load(str(error.value).rpartition(": ")[2])
+    assert seen["env_ids"].tolist() == [3] and seen["steps"].tolist() == [0]
+    observations, rewards = trainer.env.bad
+    numpy.testing.assert_array_equal(seen["next_observations"], observations[3:4])
+    numpy.testing.assert_array_equal(seen["rewards"], rewards[3:4])
+    assert seen["observations"].shape == (1, 5) and seen["actions"].shape == (1, 2)
     saved = checkpoint.load(checkpoint.latest(trainer.run))
     assert saved["iteration"] == 2
     for name, value in trainer.agent.model.state_dict().items():
         assert torch.equal(value, saved["agent"]["policies"]["model"][name])
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+@pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_a_stop_signal_ends_the_iteration_and_leaves_a_checkpoint(tmp_path, number):
     class Interrupted(ToyEnv):
         def step(self, actions):

@@ -9,7 +9,8 @@ from typing import Any
 
 from sapg_isaaclab.commands.playing import Episodes, Replay
 from sapg_isaaclab.errors import InputError
-from sapg_isaaclab.runs.run_folder import git_state, package_versions, write_atomically
+from sapg_isaaclab.runs.files import write_atomically
+from sapg_isaaclab.runs.run_folder import git_state, package_versions
 from sapg_isaaclab.runs.statistics import summary
 
 

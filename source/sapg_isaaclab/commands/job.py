@@ -15,7 +15,7 @@ from sapg_isaaclab.commands import task_config
 from sapg_isaaclab.errors import InputError, one_line
 from sapg_isaaclab.runs import checkpoint
 from sapg_isaaclab.runs.run_folder import RunFolder, check_writable, experiment_name
-from sapg_isaaclab.training import distributed
+from sapg_isaaclab.training import distributed, session
 from sapg_isaaclab.training.trainer import TrainerCfg
 
 DEFAULT_ITERATIONS = 10_000
@@ -82,6 +82,7 @@ class Job:
         if self.run is None:
             manifest = {key: value for key, value in self.description.items() if key not in ("params", "agent_cfg")}
             experiment = experiment_name(self.task, self.agent_cfg)
+            manifest["precision"] = session.precision()
             self.run = RunFolder.create(self.log_root, experiment, manifest, self.description["params"])
         return self.run
 
@@ -286,7 +287,7 @@ def _check_numbers(args: argparse.Namespace) -> None:
 
 def _trainer_cfg(args: argparse.Namespace, saved: dict[str, Any]) -> TrainerCfg:
     names = [field.name for field in dataclasses.fields(TrainerCfg)]
-    given = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    given = {name: getattr(args, name) for name in names if getattr(args, name, None) is not None}
     return TrainerCfg(**{"max_iterations": DEFAULT_ITERATIONS, **saved, **given})
 
 

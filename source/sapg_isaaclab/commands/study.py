@@ -88,7 +88,7 @@ def _bars(args: argparse.Namespace) -> int:
 def _scaling(args: argparse.Namespace) -> int:
     from sapg_isaaclab.experiments import point_runs as runs
     from sapg_isaaclab.experiments import scaling
-    from sapg_isaaclab.runs.run_folder import write_atomically
+    from sapg_isaaclab.runs.files import write_atomically
 
     settings = scaling.settings(args.env, args.algorithms, args.num_envs, args.seeds, args.iterations)
     done: dict[Any, Any] = {}

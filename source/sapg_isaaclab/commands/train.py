@@ -12,8 +12,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 
+from sapg_isaaclab import streams
 from sapg_isaaclab.commands import cli
-from sapg_isaaclab.training import distributed
+from sapg_isaaclab.training import distributed, signals
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -25,6 +26,8 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         Exit code.
     """
+    # training goes on when nobody reads what it prints
+    streams.protect(patience_s=1.0)
     return cli.run_command(_train, argv)
 
 
@@ -48,8 +51,8 @@ def _parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
 
 
 def _train(argv: list[str] | None) -> int:
-    with distributed.joined() as ranks:
-        with distributed.together(ranks):
+    with signals.interrupting(), distributed.joined() as ranks:
+        with distributed.all_or_none(ranks):
             args, tokens = _parse(argv)
             from sapg_isaaclab.commands import job as jobs
 
@@ -67,29 +70,29 @@ def _train(argv: list[str] | None) -> int:
 
 
 def _run(job, ranks, say, cleanup: contextlib.ExitStack) -> int:
-    from sapg_isaaclab.runs import checkpoint, metrics
+    from sapg_isaaclab.runs import checkpoint
     from sapg_isaaclab.training import session
     from sapg_isaaclab.training.trainer import Trainer
 
     physics = type(job.env_cfg.sim.physics).__name__.removesuffix("Cfg")
-    with distributed.together(ranks):
+    with distributed.all_or_none(ranks):
         env = session.make_env(job.task, job.env_cfg, distributed.rank_seed(job.seed, ranks))
         cleanup.callback(env.close)
         agent = session.make_agent(env, job.agent_cfg)
         run = job.open_run() if ranks.is_main else None
+        if run is not None:
+            cleanup.enter_context(run.dropped_if_nothing_came_of_it())
         if job.init is not None:
             session.load_into(agent.load_policy, job.init["agent"], "--init_from")
     trainer = Trainer(env, agent, run, job.trainer_cfg, job.description)
-    with distributed.together(ranks):
+    with distributed.all_or_none(ranks):
         if job.resume is not None:
             session.load_into(trainer.restore, job.resume, "--resume")
             say(f"resuming after iteration {trainer.iteration} ({trainer.env_steps:,} env-steps)")
         if job.resume is not None and ranks.is_main:
-            best = job.resume["best"]
-            moved = checkpoint.rewind(run, trainer.iteration, best["iteration"] if best else None)
-            dropped = metrics.rewind(run, trainer.iteration)
+            moved, dropped = session.rewind(run, job.resume)
             if moved or dropped:
-                print(f"  set aside: {len(moved)} later checkpoints, {dropped} later rows of metrics.jsonl")
+                print(f"  set aside: {moved} later checkpoints, {dropped} later rows of metrics.jsonl")
     rows = {
         "task": job.task,
         "algorithm": job.description["algorithm"],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import pathlib
@@ -16,7 +15,8 @@ import numpy as np
 import torch
 
 from sapg_isaaclab.errors import InputError, TrainingError
-from sapg_isaaclab.runs.run_folder import RunFolder, find_runs, write_atomically
+from sapg_isaaclab.runs.files import remove_leftovers, write_atomically
+from sapg_isaaclab.runs.run_folder import RunFolder, find_runs
 
 FORMAT = 1
 """Version of the layout of a checkpoint file."""
@@ -39,18 +39,10 @@ def save(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
         TrainingError: If the file cannot be written.
     """
     path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            torch.save({"format": FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_atomically(path, lambda file: torch.save({"format": FORMAT, **state}, file))
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         raise TrainingError(f"cannot write checkpoint {path}: {error}; earlier checkpoints are intact") from error
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
 
 
 def load(
@@ -264,6 +256,8 @@ def rewind(run: RunFolder, iteration: int, best_iteration: int | None) -> list[p
     Returns:
         The files that were moved, at their new place.
     """
+    remove_leftovers(run.path)
+    remove_leftovers(run.checkpoints)
     moved = []
     for number, path in numbered(run).items():
         if number > iteration:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import functools
+import io
 import json
 import math
 import os
 import pathlib
-import sys
+import time
 from typing import Any
 
-from sapg_isaaclab.runs.run_folder import RunFolder, write_atomically
+from sapg_isaaclab.errors import warn
+from sapg_isaaclab.runs.files import GrowingFile, write_atomically
+from sapg_isaaclab.runs.run_folder import RunFolder
 
 LOGGERS = ("tensorboard", "wandb")
 
@@ -18,7 +20,8 @@ LOGGERS = ("tensorboard", "wandb")
 class MetricsWriter:
     """Writes one row of scalars per iteration.
 
-    Trouble with one of the destinations is reported once and never stops training.
+    Trouble with one of the destinations is reported once and never stops training. Rows that a full disk did not take
+    are written as soon as there is room.
     """
 
     def __init__(
@@ -28,6 +31,7 @@ class MetricsWriter:
         logger: str = "tensorboard",
         start_env_steps: int = 0,
         wandb_id: str | None = None,
+        wandb_options: dict[str, Any] | None = None,
         config: dict[str, Any] | None = None,
     ) -> None:
         """Open the destinations.
@@ -38,18 +42,23 @@ class MetricsWriter:
             start_env_steps: Environment steps before this start of the run; later points that an earlier start wrote
                 are hidden by TensorBoard.
             wandb_id: Id of the Weights & Biases run to go on with.
+            wandb_options: Arguments of ``wandb.init``, such as ``project``, ``group`` and ``tags``. What is not given
+                is left to wandb's own variables, such as ``WANDB_PROJECT``, and then to the run folder's name.
             config: Configuration that Weights & Biases shall show.
         """
         self.wandb_id = wandb_id
+        self._run = run
         self._warned: set[str] = set()
-        self._file = self._events = self._wandb = None
+        self._rows = self._events = self._wandb = None
+        self._decisions = 0
         if run is None:
             return
-        open_file = functools.partial(open, run.metrics_file, "a", encoding="utf-8")  # closed by close()
-        self._file = self._try("metrics.jsonl", open_file)
-        self._events = self._try("TensorBoard", lambda: _tensorboard(run.path, start_env_steps))
+        self._rows = self._try("metrics.jsonl", lambda: GrowingFile(run.metrics_file))
+        self._events = self._try("TensorBoard", lambda: EventFile(run.path, start_env_steps))
         if logger == "wandb":
-            self._wandb = self._try("Weights & Biases", lambda: _wandb(run, wandb_id, config or {}))
+            self._wandb = self._try(
+                "Weights & Biases", lambda: _wandb(run, wandb_id, wandb_options or {}, config or {})
+            )
             self.wandb_id = self._wandb.id if self._wandb is not None else wandb_id
 
     def write(self, iteration: int, env_steps: int, metrics: dict[str, float]) -> None:
@@ -61,25 +70,41 @@ class MetricsWriter:
             metrics: Value by tag, such as ``Leader/return``.
         """
         row = {"iteration": iteration, "env_steps": env_steps, **metrics}
-        if self._file is not None:
+        if self._rows is not None:
             # JSON has no word for infinite or undefined numbers
             plain = {key: value if math.isfinite(value) else None for key, value in row.items()}
-            self._try("metrics.jsonl", lambda: (self._file.write(json.dumps(plain) + "\n"), self._file.flush()))
+            self._try("metrics.jsonl", lambda: self._rows.append(f"{json.dumps(plain)}\n".encode()))
         if self._events is not None:
-            for tag, value in metrics.items():
-                self._try("TensorBoard", lambda tag=tag, value=value: self._events.add_scalar(tag, value, env_steps))
+            self._try("TensorBoard", lambda: self._events.add_scalars(metrics, env_steps))
         if self._wandb is not None:
             self._try("Weights & Biases", lambda: self._wandb.log(row))
 
+    def write_decisions(self, decisions: list[dict[str, Any]]) -> None:
+        """Write ``decisions.jsonl``: what an algorithm decided, such as who was replaced by whom.
+
+        Args:
+            decisions: All decisions of the run so far.
+        """
+        if self._run is None or len(decisions) == self._decisions:
+            return
+        # the whole log every time: one that was only added to would keep what a resume from earlier takes back
+        text = "".join(f"{json.dumps(decision, sort_keys=True)}\n" for decision in decisions)
+
+        def write() -> None:
+            write_atomically(self._run.path / "decisions.jsonl", text)
+            self._decisions = len(decisions)
+
+        self._try("decisions.jsonl", write)
+
     def close(self) -> None:
         """Finish writing."""
-        if self._file is not None:
-            self._try("metrics.jsonl", self._file.close)
+        if self._rows is not None:
+            self._try("metrics.jsonl", self._rows.close)
         if self._events is not None:
             self._try("TensorBoard", self._events.close)
         if self._wandb is not None:
             self._try("Weights & Biases", self._wandb.finish)
-        self._file = self._events = self._wandb = None
+        self._rows = self._events = self._wandb = None
 
     def _try(self, destination: str, action: Any) -> Any:
         try:
@@ -87,28 +112,78 @@ class MetricsWriter:
         except Exception as error:  # whatever a logging service raises, training is worth more than its curve
             if destination not in self._warned:
                 self._warned.add(destination)
-                print(f"warning: {destination} failed ({error}); training goes on", file=sys.stderr, flush=True)
+                warn(f"{destination} failed ({error}); training goes on")
             return None
 
 
-def _tensorboard(folder: pathlib.Path, start_env_steps: int) -> Any:
-    # imported late: it takes seconds where TensorFlow is installed
-    from torch.utils.tensorboard import SummaryWriter
+class EventFile:
+    """A file of TensorBoard events, by tensorboard's own record format.
 
-    return SummaryWriter(str(folder), purge_step=start_env_steps + 1 if start_env_steps else None)
+    tensorboard's writer hands events to a thread, which ends with a traceback where the disk is full, and its file
+    with a part of an event.
+    """
+
+    def __init__(self, folder: pathlib.Path, start_env_steps: int = 0) -> None:
+        """Begin a new file.
+
+        Args:
+            folder: The run folder.
+            start_env_steps: Environment steps before; later points in older files of the folder are hidden.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+
+        # TensorBoard reads in the order of names: behind all files that are there, also where a clock was put back
+        others = [path.name.split(".")[3] for path in folder.glob("events.out.tfevents.*")]
+        second = max([int(time.time()), *(int(other) + 1 for other in others if other.isdecimal())])
+        self._file = GrowingFile(folder / f"events.out.tfevents.{second}.{os.uname().nodename}.{os.getpid()}")
+        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        if start_env_steps:
+            start = SessionLog(status=SessionLog.START)
+            self._write(Event(wall_time=time.time(), step=start_env_steps + 1, session_log=start))
+
+    def add_scalars(self, scalars: dict[str, float], step: int) -> None:
+        """Write one event.
+
+        Args:
+            scalars: Value by tag.
+            step: Its place on the horizontal axis.
+
+        Raises:
+            OSError: If it cannot be written now; it will be with the next.
+        """
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
+        self._write(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
+
+    def _write(self, event: Any) -> None:
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        record = io.BytesIO()
+        RecordWriter(record).write(event.SerializeToString())
+        self._file.append(record.getvalue())
+
+    def close(self) -> None:
+        """Finish writing.
+
+        Raises:
+            OSError: If something cannot be written.
+        """
+        self._file.close()
 
 
-def _wandb(run: RunFolder, wandb_id: str | None, config: dict[str, Any]) -> Any:
+def _wandb(run: RunFolder, wandb_id: str | None, options: dict[str, Any], config: dict[str, Any]) -> Any:
     import wandb
 
-    session = wandb.init(
-        project=os.environ.get("WANDB_PROJECT", run.path.parent.name),
-        name=run.path.name,
-        id=wandb_id,
-        resume="allow",
-        dir=str(run.path),
-        config=config,
-    )
+    defaults = {
+        "project": os.environ.get("WANDB_PROJECT") or run.path.parent.name,
+        "name": os.environ.get("WANDB_NAME") or run.path.name,
+    }
+    session = wandb.init(**{**defaults, **options}, id=wandb_id, resume="allow", dir=str(run.path), config=config)
     # our own axis: wandb's step cannot go back to a checkpoint
     session.define_metric("*", step_metric="env_steps")
     return session
@@ -129,7 +204,7 @@ def rewind(run: RunFolder, iteration: int) -> int:
     if not run.metrics_file.exists():
         return 0
     kept, discarded = [], []
-    for line in run.metrics_file.read_text(encoding="utf-8").splitlines():
+    for line in run.metrics_file.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             (kept if json.loads(line)["iteration"] <= iteration else discarded).append(line)
         except (ValueError, KeyError, TypeError):

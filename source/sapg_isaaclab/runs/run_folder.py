@@ -5,43 +5,25 @@ from __future__ import annotations
 import contextlib
 import datetime
 import importlib.metadata
+import itertools
 import json
 import os
 import pathlib
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
 
 from sapg_isaaclab.errors import InputError
+from sapg_isaaclab.runs.files import write_atomically
 
 MANIFEST = "run.json"
 MANIFEST_VERSION = 1
 LIBRARY = "sapg"
+_PARAMS = ("params/env.yaml", "params/agent.yaml")
 _PACKAGES = ("sapg_isaaclab", "isaaclab", "skrl", "torch", "tensordict", "gymnasium", "ovphysx", "newton", "warp-lang")
-
-
-def write_atomically(path: pathlib.Path, text: str) -> None:
-    """Write a text file so that a reader sees the old text or the new one, never a part.
-
-    Args:
-        path: The file.
-        text: Its new content.
-
-    Raises:
-        OSError: If it cannot be written; the old file stays.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
 
 
 class RunFolder:
@@ -81,6 +63,63 @@ class RunFolder:
             return {}
         return content if isinstance(content, dict) else {}
 
+    def papers(self) -> dict[str, bytes]:
+        """What describes the run.
+
+        Returns:
+            Content by file name.
+        """
+        found = {}
+        for name in (MANIFEST, *_PARAMS):
+            with contextlib.suppress(OSError):
+                found[name] = (self.path / name).read_bytes()
+        return found
+
+    def put_back(self, papers: dict[str, bytes]) -> bool:
+        """Make the folder again if it has vanished while training ran, so that its checkpoints are of use.
+
+        Args:
+            papers: What :meth:`papers` returned.
+
+        Returns:
+            Whether something was missing.
+
+        Raises:
+            OSError: If it cannot be made.
+        """
+        if self.checkpoints.is_dir():
+            return False
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        for name, content in papers.items():
+            path = self.path / name
+            if not path.exists():
+                path.parent.mkdir(exist_ok=True)
+                write_atomically(path, content)
+        return True
+
+    def holds_work(self) -> bool:
+        """Whether anything beyond the description of the run was written.
+
+        Returns:
+            False if the run ended before its first iteration did.
+        """
+        written = (path for path in self.path.rglob("*") if path.is_file() and path.stat().st_size)
+        return any(
+            str(path.relative_to(self.path)) not in (MANIFEST, *_PARAMS) and not path.name.startswith("events.")
+            for path in written
+        )
+
+    @contextlib.contextmanager
+    def dropped_if_nothing_came_of_it(self) -> Iterator[None]:
+        """Remove the folder again if what is inside fails before anything was written that is worth keeping."""
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(OSError):
+                if not self.holds_work():
+                    _remove(self.path)
+            raise
+
     @classmethod
     def create(
         cls,
@@ -104,15 +143,12 @@ class RunFolder:
             InputError: If it cannot be written.
         """
         parent = pathlib.Path(log_root).resolve() / experiment
-        now = datetime.datetime.now(datetime.UTC)
+        now = _after_all_runs(datetime.datetime.now(datetime.UTC), parent)
         stamp = now.astimezone().strftime("%Y-%m-%d_%H-%M-%S")
+        path = None
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            for attempt in range(1000):
-                path = parent / (f"{stamp}_{attempt}" if attempt else stamp)
-                with contextlib.suppress(FileExistsError):
-                    path.mkdir()
-                    break
+            path = _new_folder(parent, stamp)
             (path / "params").mkdir()
             (path / "checkpoints").mkdir()
             for name, text in params.items():
@@ -128,8 +164,36 @@ class RunFolder:
             }
             write_atomically(path / MANIFEST, json.dumps(description, indent=2) + "\n")
         except OSError as error:
+            if path is not None:
+                _remove(path)
             raise InputError(_unwritable(parent, error)) from error
         return cls(path)
+
+
+def _new_folder(parent: pathlib.Path, stamp: str) -> pathlib.Path:
+    """A folder that was not there before, also where several runs start within one second."""
+    for attempt in itertools.count():
+        path = parent / (f"{stamp}_{attempt}" if attempt else stamp)
+        with contextlib.suppress(FileExistsError):
+            path.mkdir()
+            return path
+
+
+def _after_all_runs(now: datetime.datetime, parent: pathlib.Path) -> datetime.datetime:
+    """The time now or, where a clock was put back, just after the newest run: "latest" is the last that was started."""
+    latest = now
+    for run in _candidates(parent.parent, parent.name):
+        with contextlib.suppress(TypeError, ValueError):
+            created = datetime.datetime.fromisoformat(run.manifest().get("created_at"))
+            latest = max(latest, created + datetime.timedelta(microseconds=1))
+    return latest
+
+
+def _remove(folder: pathlib.Path) -> None:
+    """Remove a run folder, and the experiment's if it was the only run there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        folder.parent.rmdir()
 
 
 def check_writable(log_root: str | os.PathLike[str], experiment: str) -> None:

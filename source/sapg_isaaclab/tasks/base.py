@@ -24,6 +24,9 @@ class TaskEnv(DirectRLEnv):
     REWARD_WEIGHTS: tuple[str, ...] = ()
     """Options of the reward that may differ between environments."""
 
+    restores_episodes = False
+    """Whether :meth:`load_state_dict` goes on in the middle of episodes, so that a policy's memory is worth saving."""
+
     def __init__(
         self,
         cfg: DirectRLEnvCfg | None = None,

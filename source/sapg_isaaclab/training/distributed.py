@@ -56,7 +56,7 @@ def joined() -> Iterator[Ranks]:
 
 
 @contextlib.contextmanager
-def together(ranks: Ranks) -> Iterator[None]:
+def all_or_none(ranks: Ranks) -> Iterator[None]:
     """What is inside succeeds on all ranks, or ends all of them with one line.
 
     Nothing inside may wait for another rank.
@@ -108,7 +108,7 @@ def require_same(ranks: Ranks, options: dict[str, Any]) -> None:
         InputError: On all ranks, if something does.
     """
     everyone = ranks.gather(options)
-    with together(ranks):
+    with all_or_none(ranks):
         for rank, theirs in enumerate(everyone):
             for name, value in everyone[0].items():
                 if theirs[name] != value:

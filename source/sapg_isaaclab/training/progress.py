@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 from typing import Any
@@ -12,6 +11,8 @@ from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
+
+from sapg_isaaclab.streams import Forgiving
 
 LINE_INTERVAL_S = 5.0
 """Shortest time between two lines in a log [s]."""
@@ -35,7 +36,8 @@ class Progress:
             console: Where to write. Standard output by default.
             quiet: Show nothing, as on all ranks but the first.
         """
-        self.console = console or Console(file=sys.stdout)
+        # whoever reads along may go; rich would end the process
+        self.console = console or Console(file=Forgiving(sys.stdout))
         self._start, self._total, self._policies, self._quiet = start, total, policies, quiet
         self._began = time.monotonic()
         self._last_line = -LINE_INTERVAL_S
@@ -65,10 +67,6 @@ class Progress:
         """
         if self._quiet:
             return
-        with contextlib.suppress(BrokenPipeError):  # whoever read along has gone; training is worth more
-            self._show(iteration, env_steps, metrics)
-
-    def _show(self, iteration: int, env_steps: int, metrics: dict[str, float]) -> None:
         elapsed = time.monotonic() - self._began
         eta_s = elapsed / max(iteration - self._start, 1) * (self._total - iteration)
         if self._live is not None:

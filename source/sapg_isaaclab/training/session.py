@@ -8,7 +8,9 @@ import gymnasium as gym
 import torch
 
 from sapg_isaaclab.agents.build import build_agent
-from sapg_isaaclab.errors import InputError, one_line
+from sapg_isaaclab.errors import InputError, TrainingError, one_line
+from sapg_isaaclab.runs import checkpoint, metrics
+from sapg_isaaclab.runs.run_folder import RunFolder
 
 
 def make_env(task: str, env_cfg: Any, seed: int) -> Any:
@@ -68,8 +70,47 @@ def load_into(load: Any, state: dict[str, Any], source: str) -> None:
     """
     try:
         load(state)
-    except ValueError as error:
+    except KeyError as error:
+        raise InputError(
+            f"{source}: the checkpoint lacks {error}; use the version of sapg_isaaclab that wrote it (see run.json), or"
+            " start a new run from its policy with --init_from"
+        ) from error
+    except (ValueError, RuntimeError) as error:
         raise InputError(f"{source}: {one_line(error)}") from error
+
+
+def rewind(run: RunFolder, state: dict[str, Any]) -> tuple[int, int]:
+    """Prepare a run folder for going on from one of its checkpoints; what came later is set aside.
+
+    Args:
+        run: The run folder.
+        state: The checkpoint.
+
+    Returns:
+        Number of later checkpoints and of later rows of metrics.jsonl.
+
+    Raises:
+        TrainingError: If the folder cannot be written; the checkpoint stays.
+    """
+    best = state["best"]
+    try:
+        moved = checkpoint.rewind(run, state["iteration"], best["iteration"] if best else None)
+        return len(moved), metrics.rewind(run, state["iteration"])
+    except OSError as error:
+        raise TrainingError(f"cannot write in {run.path}: {error}; its checkpoints are intact") from error
+
+
+def precision() -> dict[str, Any]:
+    """How torch multiplies matrices of 32-bit numbers.
+
+    Returns:
+        ``float32_matmul``: ``highest`` (32 bits), ``high`` or ``medium`` (TF32 or less); ``cudnn_tf32``: whether
+        cuDNN, which unrolls an LSTM, may use TF32.
+    """
+    return {
+        "float32_matmul": torch.get_float32_matmul_precision(),
+        "cudnn_tf32": bool(torch.backends.cudnn.allow_tf32),
+    }
 
 
 def summary(env: Any, agent: Any, rows: dict[str, Any]) -> str:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
-import statistics
+import pathlib
 import time
-from itertools import chain
 from typing import Any
 
 import torch
 
 from sapg_isaaclab.agents.ranks import Ranks
-from sapg_isaaclab.errors import TrainingError
+from sapg_isaaclab.errors import TrainingError, warn
 from sapg_isaaclab.runs import checkpoint, metrics
-from sapg_isaaclab.runs.run_folder import RunFolder, package_versions, write_atomically
+from sapg_isaaclab.runs.run_folder import RunFolder, package_versions
 from sapg_isaaclab.training import distributed
+from sapg_isaaclab.training.env_log import EnvLog
 from sapg_isaaclab.training.episodes import EpisodeTracker
+from sapg_isaaclab.training.not_finite import FiniteCheck
 from sapg_isaaclab.training.progress import Progress
 from sapg_isaaclab.training.signals import StopFlag
 
@@ -40,6 +40,9 @@ class TrainerCfg:
 
     logger: str = "tensorboard"
     """``tensorboard``, or ``wandb`` for Weights & Biases in addition."""
+
+    wandb_options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Arguments of ``wandb.init``, such as ``project``, ``group`` and ``tags``."""
 
 
 class Trainer:
@@ -73,9 +76,12 @@ class Trainer:
         self.wandb_id: str | None = None
         self.episodes = EpisodeTracker(agent.layout, self.rollouts, env.device, ranks=self.ranks)
         self._observations: torch.Tensor | None = None
-        self._not_finite = torch.zeros(3, dtype=torch.bool, device=env.device)
-        self._env_log: dict[tuple[str, ...], list[Any]] = {}
-        self._written_decisions = 0
+        self._finite = FiniteCheck(env.num_envs, env.device)
+        self._env_log = EnvLog(self.ranks)
+        # of rank 0; the others write there too, where they see what stops a run
+        folder = self.ranks.gather(str(run.path) if run else None)[0]
+        self._folder = pathlib.Path(folder) if folder else None
+        self._papers = run.papers() if run else {}
         # what a task with a curriculum counts as a success now; others have none and stay at 0
         self._tolerance = self._goal_angle = 0.0
 
@@ -129,6 +135,7 @@ class Trainer:
             logger=self.cfg.logger,
             start_env_steps=self.env_steps,
             wandb_id=self.wandb_id,
+            wandb_options=self.cfg.wandb_options,
             config={key: value for key, value in self.description.items() if key != "params"},
         )
         self.wandb_id = writer.wandb_id
@@ -143,6 +150,7 @@ class Trainer:
                 while self.iteration < self.cfg.max_iterations and not stopped_by:
                     states, row = self._iterate(states)
                     writer.write(self.iteration, self.env_steps, row)
+                    writer.write_decisions(getattr(self.agent, "decisions", []))
                     progress.update(self.iteration, self.env_steps, row)
                     minutes = (time.monotonic() - last_saved_s) / 60.0
                     stopped_by, late = self._agree(stop.signal_name, minutes >= self.cfg.checkpoint_minutes)
@@ -165,14 +173,14 @@ class Trainer:
     def _iterate(self, states: torch.Tensor | None) -> tuple[torch.Tensor | None, dict[str, float]]:
         began = time.monotonic()
         clock = {"timestep": self.iteration * self.rollouts, "timesteps": self.cfg.max_iterations * self.rollouts}
-        with distributed.together(self.ranks):
+        with distributed.all_or_none(self.ranks):
             for index in range(self.rollouts):
                 if index > 0:
                     self.agent.post_interaction(**clock)
                     clock["timestep"] += 1
                 self.agent.pre_interaction(**clock)
                 states = self._step(states, index, **clock)
-            self._check_environment()
+            self._finite.raise_if_found(self.iteration + 1, self._folder, self.ranks.rank)
         collected = time.monotonic()
         self.agent.post_interaction(**clock)  # the last one is the update
         self.iteration += 1
@@ -180,7 +188,6 @@ class Trainer:
         self.env_steps += env_steps
         self.episodes.finish_iteration()
         row = self._env_metrics() | self.episodes.metrics(self.agent.leader) | self.agent.metrics
-        self._write_decisions()
         own = f"block_{self.agent.leader}"  # where every block has a curriculum of its own
         self._tolerance = row.get(f"Tolerance/{own}", row.get("Metrics/success_tolerance", 0.0))
         self._goal_angle = row.get(f"Goal_angle/{own}", row.get("Metrics/goal_angle", 0.0))
@@ -191,14 +198,6 @@ class Trainer:
         row["Perf/collect_s"], row["Perf/update_s"] = collected - began, began + duration - collected
         row["Perf/wall_time_s"] = self.wall_time_s
         return states, row
-
-    def _write_decisions(self) -> None:
-        # the whole log every time: one that was only added to would keep what a resume from earlier takes back
-        decisions = getattr(self.agent, "decisions", [])
-        if len(decisions) != self._written_decisions:
-            lines = (json.dumps(decision, sort_keys=True) for decision in decisions)
-            write_atomically(self.run.path / "decisions.jsonl", "".join(f"{line}\n" for line in lines))
-            self._written_decisions = len(decisions)
 
     def _step(self, states: torch.Tensor | None, index: int, timestep: int, timesteps: int) -> torch.Tensor | None:
         observations = self._observations
@@ -221,51 +220,30 @@ class Trainer:
             )
             done = (terminated | truncated).view(-1)
             self.episodes.step(index, rewards.view(-1), done, infos.get("successes"))
-            self._watch(0, rewards)
-            self._watch(1, next_observations)
-            if next_states is not None:
-                self._watch(2, next_states)
-            self._collect_log(infos.get("log"))
+            self._finite.step(
+                index,
+                observations=observations,
+                states=states,
+                actions=actions,
+                rewards=rewards,
+                next_observations=next_observations,
+                next_states=next_states,
+            )
+            self._env_log.step(infos.get("log"))
         self._observations = next_observations
         return next_states
-
-    def _watch(self, slot: int, values: torch.Tensor) -> None:
-        # accumulated on the device: asking after every step would make the host wait for it
-        self._not_finite[slot] |= ~torch.isfinite(values).all()
-
-    def _check_environment(self) -> None:
-        flags = self._not_finite.tolist()
-        names = [name for name, bad in zip(("reward", "observation", "state for the critic"), flags) if bad]
-        if names:
-            raise TrainingError(
-                f"the environment returned a {' and a '.join(names)} that is not finite (NaN or infinite) in iteration"
-                f" {self.iteration + 1}; training stopped, the last checkpoint is intact"
-            )
 
     def _check_agent(self, values: dict[str, float]) -> None:
         bad = [tag for tag, value in values.items() if tag.startswith("Loss/") and not math.isfinite(value)]
         if bad:
-            with distributed.together(self.ranks):  # losses are those of all ranks: none is missing here
+            with distributed.all_or_none(self.ranks):  # losses are those of all ranks: none is missing here
                 raise TrainingError(
                     f"{bad[0]} is not finite after iteration {self.iteration}; training diverged, the last checkpoint"
                     " is intact. Try a smaller agent.learning_rate"
                 )
 
-    def _collect_log(self, log: dict[str, Any] | None) -> None:
-        scalars = {tag: value for tag, value in (log or {}).items() if getattr(value, "numel", lambda: 0)() == 1}
-        if scalars:
-            values = torch.stack([value.detach().reshape(()).float() for value in scalars.values()])
-            total = self._env_log.setdefault(tuple(scalars), [torch.zeros_like(values), 0])
-            total[0] += values
-            total[1] += 1
-
     def _env_metrics(self) -> dict[str, float]:
-        own: dict[str, float] = {}
-        for tags, (total, count) in self._env_log.items():
-            own.update(zip((tag if "/" in tag else f"Env/{tag}" for tag in tags), (total / count).tolist()))
-        self._env_log = {}
-        rows = self.ranks.gather(own)
-        row = {tag: statistics.fmean(each[tag] for each in rows if tag in each) for tag in dict.fromkeys(chain(*rows))}
+        row = self._env_log.finish_iteration()
         if self.episodes.has_successes:
             # ours run over the same episodes and more of them; two meanings under one tag would confuse
             row = {tag: value for tag, value in row.items() if not tag.startswith(("Leader/", "Block_"))}
@@ -280,12 +258,17 @@ class Trainer:
             TrainingError: If it cannot be written.
         """
         is_best, state = self._is_best(), self.state_dict()
-        with distributed.together(self.ranks):
+        with distributed.all_or_none(self.ranks):
             if self.ranks.is_main:
                 self._write(state, is_best)
 
     def _write(self, state: dict[str, Any], is_best: bool) -> None:
         path = self.run.checkpoints / f"agent_{self.iteration}.pt"
+        try:
+            if self.run.put_back(self._papers):
+                warn(f"run folder {self.run.path} had vanished; it was made again, without earlier checkpoints")
+        except OSError as error:
+            raise TrainingError(f"run folder {self.run.path} has vanished: {error}") from error
         checkpoint.save(path, state)
         try:
             checkpoint.point(self.run, "latest", path)
@@ -322,6 +305,8 @@ class Trainer:
         layout = self.agent.layout
         unwrapped = self.env.unwrapped
         agent = self.agent.state_dict()
+        if not getattr(unwrapped, "restores_episodes", hasattr(unwrapped, "load_state_dict")):
+            agent = _without_recurrent_state(agent)  # large, and of no use where episodes begin anew
         own = {
             "agent": {key: agent[key] for key in ("recurrent_state",) if key in agent},
             "env": unwrapped.state_dict() if hasattr(unwrapped, "state_dict") else None,
@@ -346,6 +331,12 @@ class Trainer:
             "wandb_id": self.wandb_id,
             "versions": package_versions(),
         }
+
+
+def _without_recurrent_state(state: Any) -> Any:
+    if isinstance(state, dict):
+        return {k: None if k == "recurrent_state" else _without_recurrent_state(v) for k, v in state.items()}
+    return [_without_recurrent_state(value) for value in state] if isinstance(state, list) else state
 
 
 def _score(candidate: dict[str, Any]) -> tuple[float, ...]:
