@@ -6,8 +6,10 @@ A process that has imported everything forks one for each start, so that a start
 import multiprocessing
 import os
 import pathlib
+import random
 import time
 
+import numpy
 import torch
 
 from sapg_isaaclab import streams
@@ -35,7 +37,7 @@ class SlowToyEnv(ToyEnv):
 def train(root, iterations, pause_s=0.0, **options):
     """A run of the toy task, or the rest of it where there is a checkpoint already."""
     torch.set_num_threads(1)
-    torch.manual_seed(0)
+    torch.manual_seed(0), numpy.random.seed(0), random.seed(0)
     env = SlowToyEnv(12, seed=0, episode_length=6)
     env.pause_s = pause_s
     cfg = SapgCfg(num_blocks=3, rollouts=4, hidden_sizes=(16, 16), latent_dim=4, learning_epochs=1)
@@ -49,7 +51,9 @@ def train(root, iterations, pause_s=0.0, **options):
             saved = checkpoint.load(checkpoint.latest(run))
             session.load_into(trainer.restore, saved, "--resume")
             session.rewind(run, saved)
-        (pathlib.Path(root) / f"started.{os.getpid()}").touch()
+        started = pathlib.Path(root) / f"started.{os.getpid()}"
+        (pathlib.Path(root) / "new").write_text(str(trainer.iteration))
+        (pathlib.Path(root) / "new").rename(started)
         stopped_by = trainer.train()
     print(f"stopped by {stopped_by}" if stopped_by else "finished", flush=True)
     return 0
@@ -105,7 +109,10 @@ def wait_for(condition, process=None, timeout_s=30.0):
         time.sleep(0.005)
 
 
-def wait_for_start(root, process):
-    """Wait until a process that was just started trains."""
-    marks = pathlib.Path(root) / f"started.{process.pid}"
-    wait_for(marks.exists, process, timeout_s=60.0)
+def wait_for_rows(root, process, rows):
+    """Wait until a process that was just started has made so many iterations."""
+    started = pathlib.Path(root) / f"started.{process.pid}"
+    wait_for(started.exists, process, timeout_s=60.0)
+    (file,) = pathlib.Path(root).glob("*/*/metrics.jsonl")
+    before = int(started.read_text())
+    wait_for(lambda: file.read_bytes().count(b"\n") >= before + rows, process, timeout_s=60.0)

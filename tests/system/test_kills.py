@@ -20,16 +20,18 @@ def without_times(rows):
 
 
 def test_killed_at_random_moments_and_resumed_nothing_is_lost(tmp_path):
-    iterations = 40 * KILLS
+    iterations = 30 * KILLS
     options = {"checkpoint_interval": 2, "keep_checkpoints": 3}
     assert toy_train.finish(toy_train.start(tmp_path / "whole", iterations, **options), 300) == 0
 
     root, moments, newest, kills = tmp_path / "killed", random.Random(1), 0, 0
     while kills < KILLS:
-        process = toy_train.start(root, iterations, pause_s=0.001, **options)
-        if kills % 2:  # once it trains; otherwise perhaps while it starts and loads
-            toy_train.wait_for_start(root, process)
-        time.sleep(moments.uniform(0.0, 0.4))
+        process = toy_train.start(root, iterations, **options)
+        if kills % 4 == 0:  # perhaps while it starts and loads
+            time.sleep(moments.uniform(0.0, 1.0))
+        else:
+            toy_train.wait_for_rows(root, process, moments.randint(1, 20))
+            time.sleep(moments.uniform(0.0, 0.05))
         process.kill()
         process.join()
         assert process.exitcode == -9, "the run was over before it could be killed"

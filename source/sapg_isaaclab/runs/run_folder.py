@@ -75,27 +75,21 @@ class RunFolder:
                 found[name] = (self.path / name).read_bytes()
         return found
 
-    def put_back(self, papers: dict[str, bytes]) -> bool:
+    def put_back(self, papers: dict[str, bytes]) -> None:
         """Make the folder again if it has vanished while training ran, so that its checkpoints are of use.
 
         Args:
             papers: What :meth:`papers` returned.
 
-        Returns:
-            Whether something was missing.
-
         Raises:
             OSError: If it cannot be made.
         """
-        if self.checkpoints.is_dir():
-            return False
         self.checkpoints.mkdir(parents=True, exist_ok=True)
         for name, content in papers.items():
             path = self.path / name
             if not path.exists():
                 path.parent.mkdir(exist_ok=True)
                 write_atomically(path, content)
-        return True
 
     def holds_work(self) -> bool:
         """Whether anything beyond the description of the run was written.

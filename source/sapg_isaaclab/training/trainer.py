@@ -263,12 +263,20 @@ class Trainer:
                 self._write(state, is_best)
 
     def _write(self, state: dict[str, Any], is_best: bool) -> None:
-        path = self.run.checkpoints / f"agent_{self.iteration}.pt"
         try:
-            if self.run.put_back(self._papers):
-                warn(f"run folder {self.run.path} had vanished; it was made again, without earlier checkpoints")
-        except OSError as error:
-            raise TrainingError(f"run folder {self.run.path} has vanished: {error}") from error
+            self._write_files(state, is_best)
+        except TrainingError:
+            if self.run.checkpoints.is_dir():
+                raise
+            try:
+                self.run.put_back(self._papers)
+            except OSError as error:
+                raise TrainingError(f"run folder {self.run.path} has vanished: {error}") from error
+            warn(f"run folder {self.run.path} had vanished; it was made again, without what was in it")
+            self._write_files(state, is_best)
+
+    def _write_files(self, state: dict[str, Any], is_best: bool) -> None:
+        path = self.run.checkpoints / f"agent_{self.iteration}.pt"
         checkpoint.save(path, state)
         try:
             checkpoint.point(self.run, "latest", path)
