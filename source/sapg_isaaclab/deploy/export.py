@@ -20,7 +20,7 @@ from sapg_isaaclab.deploy.metadata import describe
 from sapg_isaaclab.deploy.module import PolicyModule, RecurrentPolicy, policy_module
 from sapg_isaaclab.deploy.policy import load_policy, sha256, sidecar
 from sapg_isaaclab.errors import ExportError
-from sapg_isaaclab.runs.run_folder import write_atomically
+from sapg_isaaclab.runs.files import write_atomically
 
 Format = Literal["onnx", "torchscript"]
 
