@@ -23,10 +23,10 @@ TRAIN = """
 import os, pathlib, sys, time
 from sapg_isaaclab.training.signals import StopFlag
 
-rank = os.environ["RANK"]
+rank = os.environ.get("RANK", "0")
 root = pathlib.Path(sys.argv[sys.argv.index("--log_root") + 1]) / "toy" / "run" / "checkpoints"
 with StopFlag() as stop, open("calls.log", "a") as calls:
-    print(rank, os.environ["WORLD_SIZE"], *sys.argv[1:], file=calls, flush=True)
+    print(rank, os.environ.get("WORLD_SIZE", "alone"), *sys.argv[1:], file=calls, flush=True)
     pathlib.Path(f"rank.{rank}").write_text(f"{os.getpid()} ")
     while "--resume" not in sys.argv and not stop.requested:
         time.sleep(0.05)
@@ -57,19 +57,43 @@ def job(tmp_path):
     }
     script = ["bash", str(REPOSITORY / "scripts" / "cluster" / "train.sbatch")]
 
-    def start(*arguments):
+    def start(*arguments, **variables):
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        return subprocess.Popen([*script, *arguments], env=environment, **pipes)
+        return subprocess.Popen([*script, *arguments], env={**environment, **variables}, **pipes)
 
     return start
 
 
+def wait_for_ranks(process, folder, ranks):
+    deadline = time.monotonic() + 120
+    while not all((folder / f"rank.{rank}").exists() for rank in ranks):
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("algorithm", ["dexpbt", "pql"])
+@pytest.mark.parametrize("variables", [{"SLURM_GPUS_ON_NODE": "1"}, {"RANKS_PER_NODE": "1"}], ids=["gpus", "asked"])
+def test_one_process_starts_without_torchrun_stops_and_goes_on(job, tmp_path, algorithm, variables):
+    # these algorithms refuse --distributed; the task is of a module of somebody else's
+    options = ["my_tasks:Toy", "--algorithm", algorithm, "agent.rollouts=4"]
+    first = job(*options, **variables)
+    wait_for_ranks(first, tmp_path, [0])
+    first.send_signal(signal.SIGUSR1)
+    _, errors = first.communicate(timeout=60)
+    assert first.returncode == 0, errors
+    assert (tmp_path / "scontrol.log").read_text() == "requeue 77\n"
+    second = job(*options, **variables)
+    assert second.communicate(timeout=60)[1] == errors and second.returncode == 0
+    tail = "--log_root logs/sapg/job_77"
+    assert (tmp_path / "calls.log").read_text().splitlines() == [
+        f"0 alone --task {' '.join(options)} {tail}",
+        f"0 alone --resume latest {tail}",
+    ]
+
+
 def test_the_time_limit_stops_all_ranks_and_the_job_is_queued_again_and_goes_on(job, tmp_path):
     first = job("Toy", "--num_envs", "6", "agent.rollouts=4")
-    deadline = time.monotonic() + 120
-    while not all((tmp_path / f"rank.{rank}").exists() for rank in (0, 1)):
-        assert first.poll() is None and time.monotonic() < deadline, first.communicate()
-        time.sleep(0.05)
+    wait_for_ranks(first, tmp_path, [0, 1])
     first.send_signal(signal.SIGUSR1)
     _, errors = first.communicate(timeout=60)
     assert first.returncode == 0, errors

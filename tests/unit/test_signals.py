@@ -32,6 +32,17 @@ def test_an_ignored_signal_stays_ignored():
         signal.signal(signal.SIGHUP, before)
 
 
+def test_a_batch_script_may_want_an_ignored_signal_caught(monkeypatch):
+    monkeypatch.setenv(signals.CAUGHT_ANYWAY, "SIGUSR1,SIGUSR2")
+    before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    try:
+        with StopFlag() as stop:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        assert stop.signal_name == "SIGUSR1" and signal.getsignal(signal.SIGUSR1) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
 def test_one_ctrl_c_may_arrive_twice_and_a_second_one_interrupts(monkeypatch):
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])

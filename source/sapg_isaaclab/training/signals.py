@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 import time
@@ -23,16 +24,23 @@ STOP_SIGNALS = (
 )
 """What asks for an end. SIGPIPE does not: who read the output has gone, and training goes on."""
 
+CAUGHT_ANYWAY = "SAPG_STOP_SIGNALS"
+"""Environment variable with names of signals, separated by commas, that are caught also where they are ignored."""
+
 _SAME_S = 0.5
 """Two signals within this time are one [s]."""
 
 
 def _install(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
     """Handle all stop signals but those that are ignored, as by ``nohup``; returns the handlers before."""
+    anyway = os.environ.get(CAUGHT_ANYWAY, "").split(",")
     if threading.current_thread() is not threading.main_thread():
         return {}
-    caught = (number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN)
-    return {number: signal.signal(number, handler) for number in caught}
+    return {
+        number: signal.signal(number, handler)
+        for number in STOP_SIGNALS
+        if number.name in anyway or signal.getsignal(number) is not signal.SIG_IGN
+    }
 
 
 def _put_back(previous: dict[int, Any]) -> None:
