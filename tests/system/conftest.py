@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from typed_commands import TASK, run_script
+from typed_commands import TASK, run_command
 
 
 @pytest.fixture(scope="session")
@@ -11,7 +11,7 @@ def trained_once(tmp_path_factory):
     """Working folder in which three iterations were trained, and what the command printed."""
     folder = tmp_path_factory.mktemp("trained")
     arguments = ["--task", TASK, "--num_envs", 12, "--max_iterations", 3, "agent.rollouts=4", "--seed", 5]
-    result = run_script("train", *arguments, cwd=folder)
+    result = run_command("train", *arguments, cwd=folder)
     assert result.returncode == 0, result.stderr
     return folder, result.stdout
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from typed_commands import REPOSITORY, load_script
+from typed_commands import REPOSITORY, load_command
 
 from sapg_isaaclab.runs import checkpoint
 from sapg_isaaclab.runs.run_folder import RunFolder
@@ -48,7 +48,7 @@ def everything(folder):
 
 def refuse(name, argv, logs, capsys, parts):
     before = everything(logs)
-    code = load_script(name).main([text.replace("LOGS", str(logs)) for text in argv])
+    code = load_command(name).main([text.replace("LOGS", str(logs)) for text in argv])
     error = capsys.readouterr().err
     lines = [line for line in error.splitlines() if line.startswith("error: ")]
     assert code not in (0, None)

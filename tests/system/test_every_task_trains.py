@@ -4,7 +4,7 @@ import json
 import math
 
 import pytest
-from typed_commands import load_script
+from typed_commands import load_command
 
 from sapg_isaaclab.runs import checkpoint
 from sapg_isaaclab.runs.run_folder import find_runs
@@ -20,7 +20,7 @@ RUNS = {
 
 
 def train(folder, *arguments):
-    assert load_script("train").main(["--log_root", str(folder), *SMALL, *map(str, arguments)]) == 0
+    assert load_command("train").main(["--log_root", str(folder), *SMALL, *map(str, arguments)]) == 0
     (run,) = find_runs(folder)
     return run, [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
 
@@ -35,7 +35,7 @@ def test_it_trains_and_the_checkpoint_plays(task, tmp_path, capsys):
     assert numbers and all(math.isfinite(value) for value in numbers)
     assert rows[-1]["Loss/value"] != rows[0]["Loss/value"]
     played = ["--checkpoint", str(run.path), "--device", "cpu", "--num_envs", "2", "--steps", "5", "--no_video"]
-    assert load_script("play").main(played) == 0
+    assert load_command("play").main(played) == 0
     assert "playing leader" in capsys.readouterr().out
 
 
@@ -64,7 +64,7 @@ def test_a_population_trains_on_weights_and_tolerances_of_its_own(tmp_path, caps
     assert all("reward.goal_bonus" in decision["changed"] for decision in first)
     assert {decision["frames"] for decision in later} == {64, 128}
     played = ["--checkpoint", str(run.path), "--device", "cpu", "--num_envs", "2", "--steps", "5", "--no_video"]
-    assert load_script("play").main([*played, "--block", "4"]) == 0
+    assert load_command("play").main([*played, "--block", "4"]) == 0
     assert "playing learner 4" in capsys.readouterr().out
 
 
@@ -75,5 +75,5 @@ def test_pql_trains_on_a_hand(critic, tmp_path, capsys):
     run, rows = train(tmp_path, *task, f"agent.critic={critic}", "--max_iterations", 2)
     assert math.isfinite(rows[-1]["Loss/critic"]) and rows[-1]["env_steps"] == 2 * 8 * 12
     played = ["--checkpoint", str(run.path), "--device", "cpu", "--num_envs", "2", "--steps", "5", "--no_video"]
-    assert load_script("play").main(played) == 0
+    assert load_command("play").main(played) == 0
     assert "playing policy, deterministic actions" in capsys.readouterr().out

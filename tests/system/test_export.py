@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from typed_commands import TASK, load_script
+from typed_commands import TASK, load_command
 
 from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.commands.task_config import plain, resolve_configs
@@ -38,7 +38,7 @@ def make_run(folder):
 
 
 def export(*arguments):
-    return load_script("export").main(["--device", "cpu", *map(str, arguments)])
+    return load_command("export").main(["--device", "cpu", *map(str, arguments)])
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_policy_of_a_foreign_task_is_compared_on_recorded_observations(algorithm
     }
     arguments = ["--task", "slide_task:Test-Slide-Direct", "--algorithm", algorithm, "--device", "cpu", "--seed", "1"]
     arguments += ["--max_iterations", "4", "--log_root", str(tmp_path), *options[algorithm]]
-    assert load_script("train").main(arguments) == 0
+    assert load_command("train").main(arguments) == 0
     (run,) = find_runs(tmp_path)
     assert export("--checkpoint", run.path, "--record", 30, "--num_envs", 3) == 0
     assert "(30 recorded steps of 3 robots)" in capsys.readouterr().out

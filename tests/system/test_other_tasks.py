@@ -5,7 +5,7 @@ import math
 import sys
 
 import pytest
-from typed_commands import load_script
+from typed_commands import load_command
 
 from sapg_isaaclab.runs.run_folder import find_runs
 
@@ -22,7 +22,7 @@ OPTIONS = {
 def test_algorithm_on_a_foreign_task(algorithm, tmp_path, capsys):
     arguments = ["--task", "slide_task:Test-Slide-Direct", "--algorithm", algorithm, "--device", "cpu", "--seed", "1"]
     arguments += ["--max_iterations", "6", "--log_root", str(tmp_path), *OPTIONS[algorithm]]
-    assert load_script("train").main(arguments) == 0
+    assert load_command("train").main(arguments) == 0
     (run,) = find_runs(tmp_path)
     assert run.path.parent.name == "test_slide_direct"
     rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
@@ -31,10 +31,10 @@ def test_algorithm_on_a_foreign_task(algorithm, tmp_path, capsys):
     assert losses and all(math.isfinite(value) for value in losses)
     assert json.loads((run.path / "run.json").read_text())["algorithm"] == algorithm
     played = ["--checkpoint", str(run.path), "--device", "cpu", "--num_envs", "3", "--episodes", "3"]
-    assert load_script("evaluate").main(played) == 0
+    assert load_command("evaluate").main(played) == 0
     assert "deterministic actions, 3 episodes" in capsys.readouterr().out
     resumed = ["--resume", str(run.path), "--device", "cpu", "--max_iterations", "8"]
-    assert load_script("train").main(resumed) == 0
+    assert load_command("train").main(resumed) == 0
     rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["iteration"] == 8 and rows[-1]["env_steps"] == 8 * rows[0]["env_steps"]
     assert sys.modules["slide_task"]

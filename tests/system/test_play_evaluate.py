@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import imageio.v3 as imageio
 import numpy as np
 import pytest
-from typed_commands import TASK, load_script, run_script
+from typed_commands import TASK, load_command, run_command
 
 from sapg_isaaclab.commands import film
 from sapg_isaaclab.runs import checkpoint
@@ -18,7 +18,7 @@ SHORT = "env.episode_length_s=0.5"  # 15 steps
 def test_evaluate_reports_the_leader_as_text_and_json(trained, capsys):
     files = ["--log_root", str(trained / "logs" / "sapg"), "--output", str(trained / "result.json")]
     arguments = ["--episodes", "7", "--num_envs", "4", "--device", "cpu", SHORT]
-    assert load_script("evaluate").main([*files, *arguments]) == 0
+    assert load_command("evaluate").main([*files, *arguments]) == 0
     output = capsys.readouterr().out
     written = json.loads((trained / "result.json").read_text())
     (run,) = find_runs(trained / "logs" / "sapg")
@@ -37,7 +37,7 @@ def test_evaluate_reports_the_leader_as_text_and_json(trained, capsys):
 @pytest.mark.slow
 def test_evaluate_measures_an_untrained_follower(trained, capsys):
     arguments = ["--checkpoint", "none", "--task", TASK, "--block", "3", "--actions", "stochastic", "--device", "cpu"]
-    assert load_script("evaluate").main([*arguments, "--episodes", "3", "--num_envs", "3", SHORT]) == 0
+    assert load_command("evaluate").main([*arguments, "--episodes", "3", "--num_envs", "3", SHORT]) == 0
     output = capsys.readouterr().out
     assert "untrained follower 3, stochastic actions" in output
     assert "follower 3, stochastic actions, 3 episodes" in output
@@ -46,7 +46,7 @@ def test_evaluate_measures_an_untrained_follower(trained, capsys):
 @pytest.mark.slow
 def test_play_writes_pictures_and_prints_returns(trained):
     arguments = ["--checkpoint", "best", "--steps", 20, "--frames", "frames", "--size", "160x120", SHORT]
-    result = run_script("play", *arguments, cwd=trained)
+    result = run_command("play", *arguments, cwd=trained)
     assert result.returncode == 0, result.stderr
     frames = sorted((trained / "frames").iterdir())
     assert [path.name for path in frames] == [f"frame_{index:05d}.png" for index in range(20)]

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from typed_commands import TASK, load_script, run_script
+from typed_commands import TASK, load_command, run_command
 
 from sapg_isaaclab.runs import checkpoint, metrics
 from sapg_isaaclab.runs.run_folder import find_runs
@@ -13,7 +13,7 @@ def test_resume_goes_on_in_the_same_folder_with_the_same_counters(trained):
     (run,) = find_runs(root)
     before = checkpoint.load(checkpoint.latest(run))
     # the task and its options come from the run; the total is what is new
-    result = run_script("train", "--resume", "latest", "--max_iterations", 5, cwd=trained)
+    result = run_command("train", "--resume", "latest", "--max_iterations", 5, cwd=trained)
     assert result.returncode == 0, result.stderr
     assert "resuming after iteration 3 (144 env-steps)" in result.stdout
     assert [other.path for other in find_runs(root)] == [run.path]
@@ -33,7 +33,7 @@ def test_resume_past_the_end_says_so_and_changes_nothing(trained, capsys):
     (run,) = find_runs(root)
     before = {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
     arguments = ["--device", "cpu", "--log_root", str(root), "--task", TASK, "--resume", "latest"]
-    assert load_script("train").main([*arguments, "--max_iterations", "3"]) == 0
+    assert load_command("train").main([*arguments, "--max_iterations", "3"]) == 0
     assert "nothing to do: the run has 3 iterations" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in run.path.rglob("*")} == before
 
@@ -43,7 +43,7 @@ def test_init_from_starts_a_new_run_with_fresh_counters(trained, capsys):
     (old,) = find_runs(root)
     arguments = ["--task", TASK, "--init_from", "best", "--num_envs", "6", "--max_iterations", "1", "--device", "cpu"]
     frozen = ["agent.learning_rate=1e-9", "agent.learning_rate_schedule=fixed", "agent.learning_rate_bounds=[1e-12,1]"]
-    assert load_script("train").main([*arguments, "--log_root", str(root), *frozen]) == 0
+    assert load_command("train").main([*arguments, "--log_root", str(root), *frozen]) == 0
     new, same = find_runs(root)
     assert same.path == old.path and new.manifest()["init_from"] == str(checkpoint.latest(old))
     saved, source = checkpoint.load(checkpoint.latest(new)), checkpoint.load(checkpoint.latest(old))

@@ -4,7 +4,7 @@ import subprocess
 import pytest
 import torch
 import yaml
-from typed_commands import TASK, command, load_script, run_script
+from typed_commands import TASK, command, load_command, run_command
 
 from sapg_isaaclab.commands import task_config
 from sapg_isaaclab.runs import checkpoint, metrics
@@ -67,7 +67,7 @@ def test_ctrl_c_ends_the_iteration_and_leaves_a_valid_checkpoint(tmp_path):
 
 def test_ppo_logs_to_wandb_without_a_network(tmp_path):
     arguments = ["--task", TASK, "--algorithm", "ppo", "--num_envs", 5, "--max_iterations", 1, "--logger", "wandb"]
-    result = run_script("train", *arguments, cwd=tmp_path, WANDB_MODE="offline", WANDB_SILENT="true")
+    result = run_command("train", *arguments, cwd=tmp_path, WANDB_MODE="offline", WANDB_SILENT="true")
     assert result.returncode == 0, result.stderr
     (run,) = find_runs(tmp_path / "logs" / "sapg")
     assert run.manifest()["algorithm"] == "ppo"
@@ -95,8 +95,8 @@ def test_seeds_decide_the_data():
 
 
 def test_list_envs_shows_tasks_and_presets(capsys):
-    assert load_script("list_envs").main([]) == 0
+    assert load_command("list_envs").main([]) == 0
     table = capsys.readouterr().out
     assert TASK in table and "ovphysx" in table and "newton_mjwarp" in table and "paper" in table
-    assert load_script("list_envs").main(["--keyword", "nothing"]) == 0
+    assert load_command("list_envs").main(["--keyword", "nothing"]) == 0
     assert f"no task with 'nothing' in its id; there are {TASK}" in capsys.readouterr().out

@@ -1,6 +1,6 @@
-"""The scripts as a user runs them."""
+"""The commands as a user runs them."""
 
-import importlib.util
+import importlib
 import os
 import subprocess
 import sys
@@ -10,23 +10,19 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 TASK = "SAPG-Allegro-Reorient"
 
 
-def load_script(name):
-    """A script as a module, to call its main() in this process."""
-    spec = importlib.util.spec_from_file_location(f"script_{name}", REPOSITORY / "scripts" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def load_command(name):
+    """A command's module, to call its main() in this process."""
+    return importlib.import_module(f"sapg_isaaclab.commands.{name}")
 
 
 def command(name, *arguments, ranks=1):
-    """A script on the CPU, in one process or started by torchrun."""
+    """A command on the CPU, in one process or started by torchrun."""
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"] if ranks > 1 else []
-    script = str(REPOSITORY / "scripts" / f"{name}.py")
-    return [sys.executable, *torchrun, script, "--device", "cpu", *map(str, arguments)]
+    return [sys.executable, *torchrun, "-m", "sapg_isaaclab", name, "--device", "cpu", *map(str, arguments)]
 
 
-def run_script(name, *arguments, cwd, ranks=1, **environment):
-    """Run a script to its end."""
+def run_command(name, *arguments, cwd, ranks=1, **environment):
+    """Run a command to its end."""
     return subprocess.run(
         command(name, *arguments, ranks=ranks),
         cwd=cwd,

@@ -104,8 +104,15 @@ def measure_into(args: argparse.Namespace, num_envs: int, queue: multiprocessing
     queue.put(measure(args, num_envs))
 
 
-def main() -> None:
-    """Parse, measure every size, print its figures."""
+def main(argv: list[str] | None = None) -> int:
+    """Parse, measure every size, print its figures.
+
+    Args:
+        argv: Arguments without the program's name. Those of the process by default.
+
+    Returns:
+        Exit code.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", default="SAPG-Allegro-Reorient", help="task id")
     parser.add_argument("--num_envs", type=int, nargs="+", default=[256, 1024, 4096], help="sizes to measure")
@@ -115,7 +122,7 @@ def main() -> None:
     parser.add_argument("--physics", default=None, help="physics preset; default ovphysx")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, default=None, help="also write the figures here")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
 
     print(f"{args.task}, physics {args.physics or 'ovphysx'}, {args.steps} steps, random actions")
     context, results = multiprocessing.get_context("spawn"), []
@@ -137,3 +144,4 @@ def main() -> None:
         )
     if args.json:
         args.json.write_text(json.dumps(results, indent=2) + "\n")
+    return 0

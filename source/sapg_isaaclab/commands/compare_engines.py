@@ -83,8 +83,15 @@ def difference(first: object, second: object) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    """Parse, run both engines, print the differences."""
+def main(argv: list[str] | None = None) -> int:
+    """Parse, run both engines, print the differences.
+
+    Args:
+        argv: Arguments without the program's name. Those of the process by default.
+
+    Returns:
+        Exit code.
+    """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", default="SAPG-Allegro-Reorient", help="task id")
     parser.add_argument("--physics", nargs=2, default=["ovphysx", "newton_mjwarp"], help="the two engines")
@@ -92,7 +99,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="length of the motion")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, default=None, help="also write the figures here")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
 
     context, runs = multiprocessing.get_context("spawn"), []
     for physics in args.physics:
@@ -114,3 +121,4 @@ def main() -> None:
         print(f"{time:5.2f} s: " + ", ".join(f"{name} {value:.3g}" for name, value in row.items()), flush=True)
     if args.json:
         args.json.write_text(json.dumps(rows, indent=2) + "\n")
+    return 0
