@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 from isaaclab.envs import DirectRLEnv, DirectRLEnvCfg
+from isaaclab.envs.common import VecEnvStepReturn
 
+from sapg_isaaclab.tasks.drives import HeldDrives
 from sapg_isaaclab.tasks.make import check_num_blocks, check_registration_kwargs, resolve_env_cfg
 from sapg_isaaclab.tasks.rendering import aim_cameras, mend_viser
 
@@ -59,6 +61,9 @@ class TaskEnv(DirectRLEnv):
         check_num_blocks(cfg.scene.num_envs, cfg.num_blocks)
         with self._prepare(cfg):
             super().__init__(cfg, render_mode)
+        # commands that a task changes within a control step must reach the engine there
+        held = self.scene.articulations.values() if type(self)._apply_action is TaskEnv._apply_action else ()
+        self.drives = HeldDrives(held)
         self.successes = torch.zeros(self.num_envs, device=self.device)
         self._finished_successes = torch.zeros(self.num_envs, device=self.device)
         self.reward_weights = {
@@ -87,6 +92,24 @@ class TaskEnv(DirectRLEnv):
             ValueError: If a value has no meaning.
         """
         raise NotImplementedError
+
+    def step(self, action: torch.Tensor) -> VecEnvStepReturn:
+        """Do one control step; the drives get their commands once, before the first of its physics steps.
+
+        Args:
+            action: Actions, shape (N, A).
+
+        Returns:
+            As in Gymnasium: observations, rewards, terminated, truncated, extras.
+        """
+        with self.drives.hold():
+            return super().step(action)
+
+    def _apply_action(self) -> None:
+        """Nothing: called in every physics step, but commands hold for the whole control step.
+
+        Drives of a task that overrides this get their commands in every physics step.
+        """
 
     def _set_up(self) -> None:
         """Look up what the scene holds and make the buffers of the task."""

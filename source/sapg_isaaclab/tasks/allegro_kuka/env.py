@@ -162,7 +162,7 @@ class AllegroKukaEnv(TaskEnv):
         hand_targets = torch.lerp(self.targets[:, arm:], hand_targets, self.cfg.hand_smoothing)
         targets = torch.cat((arm_targets, hand_targets), dim=-1)
         self.targets.copy_(targets.clamp(self._joint_lower, self._joint_upper))
-        # in place: the engine takes these over in every physics step, set_position_index would also do so here
+        # in place: the engine takes these over in the next physics step, set_position_index would also do so here
         self._drive_targets.index_copy_(1, self._joint_ids, self.targets)
         if self.cfg.force_scale > 0.0:
             self._push_object()
@@ -174,9 +174,6 @@ class AllegroKukaEnv(TaskEnv):
         push = self._force_strength * torch.randn(self.num_envs, 3, device=self.device)
         self._force.copy_(torch.where(pushed.unsqueeze(-1), push, self._force))
         self.object.permanent_wrench_composer.set_forces_and_torques_index(forces=self._force.unsqueeze(1))
-
-    def _apply_action(self) -> None:
-        """Nothing: called in every physics step, but targets and pushes hold for the whole control step."""
 
     # dones, rewards
 

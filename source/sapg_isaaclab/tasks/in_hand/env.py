@@ -117,11 +117,8 @@ class InHandReorientEnv(TaskEnv):
         targets = self._actuated_lower + 0.5 * (self.actions + 1.0) * span
         targets = torch.lerp(self.targets, targets, self.cfg.action_smoothing)
         self.targets.copy_(targets.clamp(self._actuated_lower, self._actuated_upper))
-        # in place: the engine takes these over in every physics step, set_position_index would also do so here
+        # in place: the engine takes these over in the next physics step, set_position_index would also do so here
         self._drive_targets.index_copy_(1, self._actuated_ids, self.targets)
-
-    def _apply_action(self) -> None:
-        """Nothing: called in every physics step, but the drives keep their targets for the whole control step."""
 
     # dones, rewards
 
