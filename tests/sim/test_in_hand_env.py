@@ -371,10 +371,18 @@ def test_weights_of_the_reward_may_differ_between_environments(env):
 
 def test_state_survives_a_round_trip(env):
     env.common_step_counter = 1234
+    finished = torch.arange(NUM_ENVS, dtype=torch.float32)
+    env._finished_successes.copy_(finished)
     state = env.state_dict()
     env.common_step_counter = 0
+    env._finished_successes.zero_()
     assert env.load_state_dict(state) is None
     assert env.common_step_counter == 1234
+    *_, extras = env.step(torch.zeros(NUM_ENVS, 16))
+    # the metric goes on from where the run was stopped
+    assert extras["log"]["Metrics/successes"].item() == pytest.approx(finished.mean().item(), abs=1.0)
+    assert torch.equal(extras["successes"][~env.reset_buf], finished[~env.reset_buf])
+    env._finished_successes.zero_()
 
 
 def test_steps_under_inference_mode_leave_the_environment_usable(env):

@@ -5,6 +5,8 @@ import pytest
 import torch
 from isaaclab_tasks.utils import parse_env_cfg
 from sim_env import TASK_ID, make
+from skrl.envs.wrappers.torch import wrap_env
+from skrl.envs.wrappers.torch.isaaclab_envs import IsaacLabWrapper
 
 from sapg_isaaclab.tasks.in_hand.env import InHandReorientEnv
 from sapg_isaaclab.tasks.in_hand.env_cfg import AllegroReorientEnvCfg
@@ -138,4 +140,20 @@ def test_a_failed_attempt_leaves_the_process_usable():
     with pytest.raises(ValueError):
         gym.make(TASK_ID, physics="bullet")
     env = make(num_envs=2)
+    env.close()
+
+
+class UsersEnv(InHandReorientEnv):
+    """A task that somebody made out of one of ours."""
+
+
+@pytest.mark.parametrize("env_class", [None, UsersEnv])
+def test_skrl_finds_its_wrapper_by_itself(env_class):
+    if env_class is None:
+        env = gym.make(TASK_ID, device="cpu", num_envs=2)
+    else:
+        env = env_class(parse_env_cfg(TASK_ID, device="cpu", num_envs=2))
+    wrapped = wrap_env(env, verbose=False)
+    assert isinstance(wrapped, IsaacLabWrapper)
+    assert wrapped.observation_space.shape == (88,) and wrapped.num_envs == 2
     env.close()

@@ -32,7 +32,7 @@ def test_train_leaves_a_complete_run_folder(trained_once):
     assert {"Loss/policy", "Policy/kl", "Block_5/entropy", "Metrics/successes", "Perf/env_steps_per_s"} <= set(rows[0])
     assert list(run.path.glob("events.out.tfevents.*"))
     saved = checkpoint.load(checkpoint.latest(run))
-    assert saved["iteration"] == 3 and saved["env"] == {"common_step_counter": 12}
+    assert saved["iteration"] == 3 and saved["env"]["common_step_counter"] == 12
     assert "12 = 6 blocks x 2" in output and "48 rows = 4 steps x 12, minibatch 24" in output
     assert "iteration 3/3 | 144 env-steps" in output and str(run.path) in output
 

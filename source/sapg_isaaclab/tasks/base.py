@@ -12,6 +12,7 @@ from isaaclab.envs.common import VecEnvStepReturn
 from sapg_isaaclab.tasks.drives import HeldDrives
 from sapg_isaaclab.tasks.make import check_num_blocks, check_registration_kwargs, resolve_env_cfg
 from sapg_isaaclab.tasks.rendering import aim_cameras, mend_viser
+from sapg_isaaclab.tasks.threads import check_physx_threads, physx_threads
 
 
 class TaskEnv(DirectRLEnv):
@@ -28,6 +29,12 @@ class TaskEnv(DirectRLEnv):
 
     restores_episodes = False
     """Whether :meth:`load_state_dict` goes on in the middle of episodes, so that a policy's memory is worth saving."""
+
+    def __init_subclass__(cls, **kwargs: Any):
+        """Make Isaac Lab's class a direct base of every task: it is those that skrl's ``wrap_env`` looks at."""
+        super().__init_subclass__(**kwargs)
+        if DirectRLEnv not in cls.__bases__:
+            cls.__bases__ = (*cls.__bases__, DirectRLEnv)
 
     def __init__(
         self,
@@ -59,7 +66,9 @@ class TaskEnv(DirectRLEnv):
         check_registration_kwargs(kwargs)
         cfg = resolve_env_cfg(cfg, env_cfg_entry_point, num_envs=num_envs, device=device, seed=seed, physics=physics)
         check_num_blocks(cfg.scene.num_envs, cfg.num_blocks)
-        with self._prepare(cfg):
+        threads = getattr(cfg, "physx_threads", None)
+        check_physx_threads(threads)
+        with self._prepare(cfg), physx_threads(cfg.sim.physics, threads):
             super().__init__(cfg, render_mode)
         # commands that a task changes within a control step must reach the engine there
         held = self.scene.articulations.values() if type(self)._apply_action is TaskEnv._apply_action else ()
@@ -119,9 +128,13 @@ class TaskEnv(DirectRLEnv):
         """What of the environment a resumed run needs; episodes themselves start anew.
 
         Returns:
-            Numbers by name.
+            Numbers and tensors by name: the count of control steps, and the successes of each environment's last
+            finished episode, shape (N,), which metrics and curricula are made of.
         """
-        return {"common_step_counter": self.common_step_counter}
+        return {
+            "common_step_counter": self.common_step_counter,
+            "finished_successes": self._finished_successes.cpu().clone(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` returned.
@@ -133,3 +146,5 @@ class TaskEnv(DirectRLEnv):
             KeyError: If one is missing.
         """
         self.common_step_counter = int(state["common_step_counter"])
+        if "finished_successes" in state:  # checkpoints made before it was saved have none
+            self._finished_successes.copy_(state["finished_successes"])

@@ -482,7 +482,11 @@ class AllegroKukaEnv(TaskEnv):
 
     def state_dict(self) -> dict[str, Any]:
         """Like :meth:`TaskEnv.state_dict`, with the curriculum."""
-        return {**super().state_dict(), "curriculum": self.curriculum.state_dict()}
+        return {
+            **super().state_dict(),
+            "curriculum": self.curriculum.state_dict(),
+            "finished_terms": self._finished_terms.cpu().clone(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Like :meth:`TaskEnv.load_state_dict`, with the curriculum.
@@ -495,6 +499,8 @@ class AllegroKukaEnv(TaskEnv):
         """
         super().load_state_dict(state)
         self.curriculum.load_state_dict(state["curriculum"])
+        if "finished_terms" in state:  # checkpoints made before it was saved have none
+            self._finished_terms.copy_(state["finished_terms"])
 
     # drawing
 

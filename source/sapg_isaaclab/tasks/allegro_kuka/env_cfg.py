@@ -177,6 +177,10 @@ class AllegroKukaEnvCfg(DirectRLEnvCfg):
     curriculum: CurriculumCfg = CurriculumCfg()
     """How the tolerance shrinks."""
 
+    physx_threads: int | None = None
+    """Worker threads of PhysX without Isaac Sim; None for as many as there are cores for this process. The motion does
+    not depend on it."""
+
     num_blocks: int = 1
     """Number of policy blocks: each gets the same mix of objects, and the metrics distinguish them. The training
     script sets it."""

@@ -163,7 +163,7 @@ class InHandReorientEnv(TaskEnv):
     def _reset_idx(self, env_ids: Sequence[int] | torch.Tensor) -> None:
         super()._reset_idx(env_ids)
         count = len(env_ids)
-        self.successes[env_ids] = 0.0
+        self.successes.index_fill_(0, torch.as_tensor(env_ids, dtype=torch.long, device=self.device), 0.0)
         self.goal_quat[env_ids] = goals.official(count, self.device)
 
         noise = torch.rand(count, len(self._joint_ids), device=self.device)

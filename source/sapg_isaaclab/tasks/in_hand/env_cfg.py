@@ -184,6 +184,10 @@ class InHandReorientEnvCfg(DirectRLEnvCfg):
     never turns on, or ``measured``: the torque about each joint [N m] from the scene's ``joint_wrench`` sensor, or the
     drives' torque in a scene without one."""
 
+    physx_threads: int | None = None
+    """Worker threads of PhysX without Isaac Sim; None for as many as there are cores for this process. The motion does
+    not depend on it."""
+
     num_blocks: int = 1
     """Number of policy blocks that the metrics distinguish; changes nothing else. The training script sets it."""
 

@@ -1,0 +1,63 @@
+"""How many worker threads the physics engine gets."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from isaaclab.physics import PhysxAutoCfg
+from isaaclab_ov.physics import OvPhysxCfg
+
+
+def cores_of_rank() -> int:
+    """Cores that this process may use, shared evenly with the other ranks on the machine.
+
+    Returns:
+        Number of cores the scheduler allows this process, divided by ``LOCAL_WORLD_SIZE``, which ``torchrun`` sets; at
+        least 1.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    ranks = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    return max(1, allowed // max(1, int(ranks) if ranks.isdigit() else 1))
+
+
+def check_physx_threads(threads: int | None) -> None:
+    """Check a number of worker threads.
+
+    Args:
+        threads: The number, None for as many as there are cores.
+
+    Raises:
+        ValueError: If it is not a whole number of at least 1.
+    """
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+        raise ValueError(
+            f"physx_threads={threads!r} is not allowed; give at least 1, or None for as many as there are cores"
+        )
+
+
+@contextlib.contextmanager
+def physx_threads(physics: Any, threads: int | None) -> Iterator[None]:
+    """While this is open, PhysX without Isaac Sim starts with a given number of threads; Isaac Lab 3.0.0 says 8.
+
+    Args:
+        physics: The configuration's physics; with other engines nothing is done.
+        threads: The number, None for :func:`cores_of_rank`.
+    """
+    if not isinstance(physics, (OvPhysxCfg, PhysxAutoCfg)):
+        yield
+        return
+    import ovphysx
+
+    number, config = threads or cores_of_rank(), ovphysx.PhysXConfig
+
+    def with_threads(**options: Any) -> Any:
+        return config(**{**options, "num_threads": number})
+
+    ovphysx.PhysXConfig = with_threads
+    try:
+        yield
+    finally:
+        ovphysx.PhysXConfig = config
