@@ -201,3 +201,24 @@ def test_pretrained_is_the_file_of_the_experiment(tmp_path, monkeypatch):
         checkpoint.resolve("pretrained", tmp_path, "other")
     with pytest.raises(InputError, match="add --task"):
         checkpoint.resolve("pretrained", tmp_path)
+
+
+def test_random_numbers_of_a_gpu_are_left_out_where_there_is_none(monkeypatch):
+    saved = checkpoint.rng_state()
+    expected = torch.rand(3)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    checkpoint.set_rng_state({**saved, "cuda": [torch.zeros(16, dtype=torch.uint8)]})
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_random_numbers_of_a_cpu_run_leave_a_gpu_its_own(monkeypatch):
+    calls = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_rng_state_all", calls.append)
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: [torch.zeros(16, dtype=torch.uint8)])
+    saved = checkpoint.rng_state()
+    checkpoint.set_rng_state({**saved, "cuda": []})
+    assert calls == []
+    checkpoint.set_rng_state(saved)
+    assert len(calls) == 1

@@ -95,6 +95,22 @@ def test_wandb_run_goes_on_under_its_id(run, monkeypatch):
     assert MetricsWriter(run, logger="wandb", wandb_id="old-id").wandb_id == "old-id"
 
 
+def test_wandb_takes_its_options_then_its_own_variables_then_the_folder(run, monkeypatch):
+    wandb = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    for name in ("WANDB_PROJECT", "WANDB_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    MetricsWriter(run, logger="wandb")
+    assert (wandb.options["project"], wandb.options["name"]) == ("toy", run.path.name)
+    assert "group" not in wandb.options and "tags" not in wandb.options  # left to WANDB_RUN_GROUP and WANDB_TAGS
+    monkeypatch.setenv("WANDB_PROJECT", "ours")
+    monkeypatch.setenv("WANDB_NAME", "first try")
+    MetricsWriter(run, logger="wandb")
+    assert (wandb.options["project"], wandb.options["name"]) == ("ours", "first try")
+    MetricsWriter(run, logger="wandb", wandb_options={"project": "theirs", "group": "g", "tags": ["a", "b"]})
+    assert (wandb.options["project"], wandb.options["group"], wandb.options["tags"]) == ("theirs", "g", ["a", "b"])
+
+
 @pytest.mark.parametrize("fail", ["init", "log"])
 def test_a_failing_service_warns_once_and_training_goes_on(run, monkeypatch, capsys, fail):
     monkeypatch.setitem(sys.modules, "wandb", FakeWandb(fail=fail))

@@ -326,6 +326,42 @@ def test_2n_iterations_of_two_ranks_equal_n_resume_and_n_bit_by_bit(team, tmp_pa
     assert not torch.equal(resumed[0][2]["env"]["position"], resumed[1][2]["env"]["position"])
 
 
+class Counting(ToyEnv):
+    """Keeps only what it has counted, as the simulated tasks do."""
+
+    restores_episodes = False
+
+    def state_dict(self):
+        return {"successes": self.successes.clone()}
+
+    def load_state_dict(self, state):
+        self.successes.copy_(state["successes"])
+
+
+def count(rank, folder, resume):
+    env = Counting(12, seed=rank)
+    run = RunFolder(folder) if rank == 0 else None
+    cfg = SapgCfg(**OPTIONS, rnn_units=8)
+    cfg.experiment.write_interval = cfg.experiment.checkpoint_interval = 0
+    trainer = Trainer(env, build_agent(env, cfg), run, TrainerCfg(max_iterations=1))
+    if resume is None:
+        env.successes[:] = 10.0 * rank + torch.arange(12.0)
+        trainer.save()
+    else:
+        trainer.restore(checkpoint.load(resume))
+    return env.successes
+
+
+def test_what_every_rank_has_counted_goes_on(team, folder):
+    before = team.values(count, folder, None)
+    file = checkpoint.latest(RunFolder(folder))
+    saved = checkpoint.load(file)
+    assert saved["agent"]["recurrent_state"] is None and saved["other_ranks"][0]["agent"]["recurrent_state"] is None
+    for own, restored in zip(before, team.values(count, folder, file)):
+        assert torch.equal(own, restored)
+    assert not torch.equal(before[0], before[1])
+
+
 def errors_of(results):
     return [error for error, _ in results], [text.splitlines() for _, text in results]
 

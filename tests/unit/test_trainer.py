@@ -21,13 +21,12 @@ NUM_ENVS, NUM_BLOCKS, ROLLOUTS = 12, 3, 4
 torch.set_num_threads(1)
 
 
-def make_trainer(path, max_iterations, seed=0, env_class=ToyEnv, run=None, **options):
+def make_trainer(path, max_iterations, seed=0, env_class=ToyEnv, run=None, agent=None, **options):
     """A trainer of a tiny agent on the toy task."""
     torch.manual_seed(seed)
     env = env_class(NUM_ENVS, seed=seed, episode_length=6)
-    cfg = SapgCfg(
-        num_blocks=NUM_BLOCKS, rollouts=ROLLOUTS, hidden_sizes=(16, 16), latent_dim=4, learning_epochs=2, seed=seed
-    )
+    options_of_agent = {"hidden_sizes": (16, 16), "latent_dim": 4, "learning_epochs": 2, **(agent or {})}
+    cfg = SapgCfg(num_blocks=NUM_BLOCKS, rollouts=ROLLOUTS, seed=seed, **options_of_agent)
     cfg.experiment.write_interval = cfg.experiment.checkpoint_interval = 0
     agent = build_agent(env, cfg)
     run = run or RunFolder.create(path, "toy", {"task": "Toy"}, {"env": "{}\n", "agent": "{}\n"})
@@ -76,6 +75,39 @@ def test_checkpoint_of_an_environment_without_state_restarts_its_episodes(tmp_pa
     assert second.episodes.state_dict()["running"].abs().sum() == 0
     second.train()
     assert second.iteration == 4
+
+
+class Counting(ToyEnv):
+    """Begins its episodes anew after a resume, and keeps what it has counted, as the simulated tasks do."""
+
+    restores_episodes = False
+
+    def state_dict(self):
+        return {"successes": self.successes.clone()}
+
+    def load_state_dict(self, state):
+        self.successes.copy_(state["successes"])
+
+
+def test_what_a_task_has_counted_goes_on_and_a_memory_that_is_thrown_away_is_not_saved(tmp_path):
+    options = {"env_class": Counting, "agent": {"rnn_units": 8, "sequence_length": 2}}
+    first = make_trainer(tmp_path, 2, **options)
+    first.env.successes[:] = counted = torch.arange(12.0)
+    first.save()
+    saved = checkpoint.load(checkpoint.latest(first.run))
+    assert torch.equal(saved["env"]["successes"], counted)
+    first.train()
+    saved_later = checkpoint.load(checkpoint.latest(first.run))
+    assert first.agent.state_dict()["recurrent_state"] is not None
+    assert saved_later["agent"]["recurrent_state"] is None
+    second = make_trainer(tmp_path, 4, seed=1, run=first.run, **options)
+    second.restore(saved)
+    assert torch.equal(second.env.successes, counted)
+    second.train()
+    # an environment that goes on within its episodes needs the memory
+    exact = make_trainer(tmp_path, 2, agent=options["agent"])
+    exact.train()
+    assert checkpoint.load(checkpoint.latest(exact.run))["agent"]["recurrent_state"] is not None
 
 
 def test_max_iterations_is_the_total(tmp_path):
