@@ -108,6 +108,7 @@ def card(
             "",
             "Means and standard errors over episodes; dropped is the share of episodes that ended before their time.",
             "",
+            "",
         ]
     return "\n".join(lines) + notes
 
@@ -150,6 +151,7 @@ def main(argv: list[str] | None = None) -> None:
     notes = pathlib.Path(args.notes).read_text(encoding="utf-8") if args.notes else ""
     target = checkpoint.PRETRAINED / f"{saved['agent_cfg']['experiment']['directory']}.pt"
     text = card(saved, history(path), evaluations, args.hardware, notes)
+    target.parent.mkdir(exist_ok=True)
     checkpoint.save(target, policy_only(saved))
     write_atomically(target.with_suffix(".md"), text)
     print(f"{target} ({target.stat().st_size / 1e6:.2f} MB) and its card")
