@@ -8,7 +8,7 @@ import torch
 from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.memory import BlockMemory
 from sapg_isaaclab.agents.sapg.aggregation import draw_pairs, relabel
-from sapg_isaaclab.agents.sapg.batch import clean_first, minibatch_bounds, row_order, row_weights
+from sapg_isaaclab.agents.sapg.batch import minibatch_bounds, row_order, row_weights, unbroken_first
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 
 T, N, M = 4, 12, 3
@@ -158,10 +158,10 @@ def test_sequences_drawn_from_the_union_are_whole():
     assert set((drawn % N // B).tolist()) == {1, 2} and drawn.unique().numel() == T * B
 
 
-def test_clean_sequences_come_first_in_every_minibatch():
+def test_unbroken_sequences_come_first_in_every_minibatch():
     resets = torch.tensor([True, False, False, True, True, False, False])
-    order, clean = clean_first(resets, [0, 3, 7])
-    assert order.tolist() == [1, 2, 0, 5, 6, 3, 4] and clean == [2, 2]
+    order, num_unbroken = unbroken_first(resets, [0, 3, 7])
+    assert order.tolist() == [1, 2, 0, 5, 6, 3, 4] and num_unbroken == [2, 2]
 
 
 def test_unshuffled_rows_are_ordered_by_environment():

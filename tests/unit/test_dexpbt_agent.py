@@ -76,7 +76,7 @@ def test_each_learner_sees_its_own_rows_only():
         assert torch.equal(rollout["actions"], torch.stack(sent)[:, 4 * block : 4 * block + 4])
         # the value of the true last observation, by the learner's own critic
         steps, rows = rollout["truncated"].squeeze(-1).nonzero(as_tuple=True)
-        last = learner.policies.seen(1.0 + envs[rows].unsqueeze(1).expand(-1, 5), None)
+        last = learner.policies.network_rows(1.0 + envs[rows].unsqueeze(1).expand(-1, 5), None)
         values = learner.policies.evaluate(last, 0).values
         assert len(steps) >= 4 and values.abs().min() > 1e-3
         torch.testing.assert_close(rollout["final_values"][steps, rows].squeeze(-1), values)
@@ -112,7 +112,7 @@ def test_a_learner_in_a_population_does_what_a_lone_one_does():
         actions, _ = agent.act(observations, None, **clock)
         lone.act(observations[rows], None, **clock)
         # a lone learner would have drawn other noise
-        lone._acted = {name: value.clone() for name, value in agent.learners[1]._acted.items()}
+        lone._acted = agent.learners[1]._acted
         after, rewards, terminated, truncated, infos = env.step(actions)
         step = {
             "observations": observations, "actions": actions, "rewards": rewards, "next_observations": after,

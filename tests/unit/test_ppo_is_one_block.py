@@ -1,10 +1,11 @@
 """PPO is SAPG with one block, and SAPG whose policies are tied together is PPO with a constant input.
 
 The first is shown against skrl's PPO, an independent implementation. Both start from the same weights, act with the
-same noise and use the rules they share: one minibatch, plain squared value error, fixed step size, Gaussian with one
-log-std. skrl's scalers estimate the variance a little differently, and Adam turns any difference into a whole step, so
-both use ours here. Only terminations end episodes, because skrl's advantages treat time-outs otherwise. The last bit
-differs: torch.distributions, which skrl uses, rounds the density of a Gaussian in another order.
+same noise and use the rules they share: one minibatch, fixed step size, Gaussian with one log-std. skrl clips the value
+without the maximum of the official code; here both clip as skrl does, around old values that both standardise before
+their moments know the targets. Adam turns any difference of moments into a whole step, so both use our class of them.
+Only terminations end episodes, because skrl's advantages treat time-outs otherwise. The last bit differs:
+torch.distributions, which skrl uses, rounds the density of a Gaussian in another order.
 """
 
 import gymnasium
@@ -15,9 +16,10 @@ from skrl.models.torch import DeterministicMixin, GaussianMixin, Model
 
 from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.normalizer import RunningMoments
-from sapg_isaaclab.agents.sapg import SapgCfg
+from sapg_isaaclab.agents.sapg import SapgCfg, losses
 
 T, N, D, A = 8, 16, 6, 3
+CLIP = 0.02
 
 
 class Env:
@@ -64,7 +66,7 @@ class SkrlNet(GaussianMixin, DeterministicMixin, Model):
 def make_ours():
     cfg = SapgCfg(
         num_blocks=1, hidden_sizes=(32, 16), rollouts=T, learning_epochs=4, mini_batches=1, shuffle=False,
-        rewards_scale=1.0, value_clip_mode="none", bounds_loss_scale=0.0, learning_rate_schedule="fixed",
+        rewards_scale=1.0, ratio_clip=CLIP, bounds_loss_scale=0.0, learning_rate_schedule="fixed",
         learning_rate=3e-3, entropy_loss_scale=0.01, timeout_bootstrap="none",
     )  # fmt: skip
     cfg.experiment.write_interval = cfg.experiment.checkpoint_interval = 0
@@ -74,10 +76,10 @@ def make_ours():
 def make_skrl(ours):
     net = SkrlNet(ours)
     cfg = PPO_CFG(
-        rollouts=T, learning_epochs=4, mini_batches=1, learning_rate=3e-3, ratio_clip=0.2, value_clip=0.0,
+        rollouts=T, learning_epochs=4, mini_batches=1, learning_rate=3e-3, ratio_clip=CLIP, value_clip=CLIP,
         value_loss_scale=2.0, entropy_loss_scale=0.01, grad_norm_clip=1.0, discount_factor=0.99, gae_lambda=0.95,
-        observation_preprocessor=Scaler, observation_preprocessor_kwargs={"size": D},
-        value_preprocessor=Scaler, value_preprocessor_kwargs={"size": 1},
+        observation_preprocessor=Scaler, observation_preprocessor_kwargs={"size": D, "correction": 1},
+        value_preprocessor=Scaler, value_preprocessor_kwargs={"size": 1, "correction": 1},
         experiment={"write_interval": 0, "checkpoint_interval": 0},
     )  # fmt: skip
     memory = RandomMemory(memory_size=T, num_envs=N, device="cpu")
@@ -111,7 +113,17 @@ def parameters_after(agent, updates: int) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in agent.models["policy"].parameters()])
 
 
-def test_three_updates_equal_skrls_ppo():
+def skrls_value_loss(values, old_values, targets, *, clip):
+    clipped = old_values + (values - old_values).clamp(-clip, clip)
+    CLIPPED.append((clipped != values).float().mean())
+    return (clipped - targets).square()
+
+
+CLIPPED = []
+
+
+def test_three_updates_equal_skrls_ppo(monkeypatch):
+    monkeypatch.setattr(losses, "value_loss", skrls_value_loss)
     torch.manual_seed(0)
     ours = make_ours()
     start = {name: value.clone() for name, value in ours.model.state_dict().items()}
@@ -126,6 +138,7 @@ def test_three_updates_equal_skrls_ppo():
     rival_learned = torch.cat([p.detach().flatten() for p in rival_home.model.parameters()])
 
     assert (learned - first).abs().max() > 0.02  # there is something to agree on
+    assert 0.02 < torch.stack(CLIPPED).mean() < 0.98
     torch.testing.assert_close(learned, rival_learned, atol=1e-6, rtol=0)  # measured: 1.5e-7
     torch.testing.assert_close(ours.policies.scalers["observations"].mean, rival._observation_preprocessor.mean)
     torch.testing.assert_close(
@@ -157,9 +170,9 @@ def gradients(agent, constant: torch.Tensor) -> dict[str, torch.Tensor]:
             terminated=torch.rand(N, 1, generator=data) < 0.1, truncated=torch.zeros(N, 1, dtype=torch.bool),
             infos={}, **clock,
         )  # fmt: skip
-    batch, off = agent._batch(agent._pairs)
+    batch, off = agent.batch()
     assert off is None
-    agent.learner.losses(batch.rows)[0].sum().backward()
+    agent.learner.losses(batch.rows).parts.sum().backward()
     return {name: parameter.grad for name, parameter in agent.model.named_parameters()}
 
 

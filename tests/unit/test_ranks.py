@@ -15,7 +15,7 @@ from sapg_isaaclab.agents.normalizer import RunningMoments, standardize
 from sapg_isaaclab.agents.pql.cfg import PqlCfg
 from sapg_isaaclab.agents.ranks import RankLostError, Ranks
 from sapg_isaaclab.agents.sapg import SapgCfg
-from sapg_isaaclab.agents.sapg import agent as sapg_agent
+from sapg_isaaclab.agents.sapg import batch as sapg_batch
 from sapg_isaaclab.agents.sapg.batch import minibatch_bounds, row_order
 from sapg_isaaclab.commands import cli
 from sapg_isaaclab.errors import InputError, TrainingError
@@ -142,20 +142,20 @@ def train_part(rank, options, noise, weights):
 
 def train_recorded(agent, env, noise, order):
     results, pairs = [], []
-    real = sapg_agent.row_order
+    real = sapg_batch.row_order
 
     def ordered(steps, envs, off, group, cfg):
-        return order(len(results), cfg, 0 if off is None else len(agent._pairs))
+        return order(len(results), cfg, 0 if off is None else len(agent.pairs))
 
     def after_update(_):
         results.append(learned(agent))
-        pairs.append(list(agent._pairs))
+        pairs.append(list(agent.pairs))
 
-    sapg_agent.row_order = ordered
+    sapg_batch.row_order = ordered
     try:
         run(agent, env, len(noise) // T, noise, after_update)
     finally:
-        sapg_agent.row_order = real
+        sapg_batch.row_order = real
     return results, pairs
 
 
@@ -201,7 +201,7 @@ def train_alone_with_others(rank):
     env = ToyEnv(N // SIZE, seed=rank, episode_length=6)
     agent = make_agent(env, rank)
     first, pairs = agent.model.state_dict()["value.weight"].clone(), []
-    run(agent, env, 6, after_update=lambda _: pairs.append(list(agent._pairs)))
+    run(agent, env, 6, after_update=lambda _: pairs.append(list(agent.pairs)))
     return first, pairs, learned(agent), agent.memory.rollout["rewards"].clone()
 
 

@@ -15,27 +15,31 @@ RNN = {"rnn_units": 8, "normalize_observations": False, "normalize_values": Fals
 PLACES = [{}, {"rnn_before_mlp": False}, {"separate": True}, {"rnn_layer_norm": False, "num_blocks": 1}]
 
 
+def pieces_of(batch):
+    return list(itertools.chain.from_iterable(pieces for _, pieces in batch.minibatches()))
+
+
 def lstm_and_data(sequences=6, steps=5):
     torch.manual_seed(0)
-    return torch.nn.LSTM(3, 4, batch_first=True), torch.randn(sequences, steps, 3), torch.randn(sequences, 2, 4)
+    return torch.nn.LSTM(3, 4, batch_first=True), torch.randn(sequences, steps, 3), torch.randn(2, sequences, 4)
 
 
 def test_output_after_a_reset_is_that_of_a_fresh_sequence():
     lstm, x, state = lstm_and_data()
     resets = torch.zeros(6, 5, dtype=torch.bool)
     resets[4, 2] = resets[5, 4] = True
-    out, final = unroll(lstm, x, Sequences(state, resets, clean=4))
+    out, final = unroll(lstm, x, Sequences(state, resets, num_unbroken=4))
     fresh, _ = lstm(x[4:5, 2:])
     torch.testing.assert_close(out[4:5, 2:], fresh)
     fresh, (h, c) = lstm(x[5:6, 4:])
     torch.testing.assert_close(out[5:6, 4:], fresh)
-    torch.testing.assert_close(final[5], torch.stack((h[0, 0], c[0, 0])))
+    torch.testing.assert_close(final[:, 5], torch.stack((h[0, 0], c[0, 0])))
 
 
 def test_one_call_and_step_by_step_agree():
     lstm, x, state = lstm_and_data()
     none = torch.zeros(6, 5, dtype=torch.bool)
-    whole, steps, mixed = (unroll(lstm, x, Sequences(state, none, clean)) for clean in (6, 0, 3))
+    whole, steps, mixed = (unroll(lstm, x, Sequences(state, none, unbroken)) for unbroken in (6, 0, 3))
     for other in (steps, mixed, unroll(lstm, x, Sequences(state))):
         torch.testing.assert_close(other[0], whole[0])
         torch.testing.assert_close(other[1], whole[1])
@@ -47,10 +51,11 @@ def test_states_are_kept_at_sequence_starts_and_for_chosen_blocks_only():
     states = RolloutStates(4, 2, layout, (2, 1), torch.device("cpu"))
     states.begin([2])
     for t in range(4):
-        states.record(t, (100.0 * t + torch.arange(6.0)).view(6, 1, 1).expand(6, 2, 1))
+        states.record(t, (100.0 * t + torch.arange(6.0)).view(1, 6, 1).expand(2, 6, 1))
     rows = torch.tensor([0 * 6 + 5, 2 * 6 + 1])
-    assert states.before_rows(rows)[:, 0, 0].tolist() == [5.0, 201.0]
-    assert states.of_block(2)[:, 1, 0, 0].tolist() == [5.0, 105.0, 205.0, 305.0]
+    assert states.before_rows(rows)[0, :, 0].tolist() == [5.0, 201.0]
+    assert states.of_block(2)[0, :, 1, 0].tolist() == [5.0, 105.0, 205.0, 305.0]
+    assert states.sequences_of(1)[1, :, 0].tolist() == [2.0, 202.0, 3.0, 203.0]
     assert states.starts.numel() == 2 * 6 * 2
 
 
@@ -63,10 +68,11 @@ def test_learning_sees_the_probabilities_and_values_that_were_acted_with(place, 
     collect(agent, env)
     ended = (agent.memory.rollout["terminated"] | agent.memory.rollout["truncated"])[:-1]
     assert 0 < ended.sum() < ended.numel() / 2
-    batch, _ = agent._batch(agent._pairs)
-    assert 0 < sum(batch.clean) < len(batch.sequences.state)
-    for rows, sequences in itertools.chain.from_iterable(batch.minibatches()):
-        out = agent.model.evaluate(rows["inputs", "observations"], None, sequences)
+    batch, _ = agent.batch()
+    assert 0 < sum(batch.num_unbroken) < batch.sequences.state.shape[1]
+    for rows, sequences in pieces_of(batch):
+        inputs = agent.policies.inputs(rows, agent.model.identity(rows["block"]))
+        out = agent.model.evaluate(inputs["observations"], None, sequences)
         own = rows["group"] < agent.layout.num_blocks
         log_prob = gaussian_log_prob(rows["actions"], out.mean, out.log_std)
         torch.testing.assert_close(log_prob[own], rows["log_prob"][own], atol=1e-5, rtol=0)
@@ -82,11 +88,33 @@ def test_a_target_with_the_sources_latent_sees_what_the_source_saw(place, values
         agent.model.latents.copy_(agent.model.latents[:1].expand(3, -1))
         agent.model.log_std.copy_(agent.model.log_std[:1].expand(3, -1))
     collect(agent, env)
-    source = agent._pairs[0][1]
-    mean, _, seen = agent._look(0, source)
+    source = agent.pairs[0][1]
+    mean, _, seen = agent.evaluate_as(0, source)
     block = agent.memory.block(source)
     torch.testing.assert_close(mean, block["mean"], atol=1e-5, rtol=0)
     torch.testing.assert_close(seen[:-1], block["values"].squeeze(-1), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("place", PLACES[:3])
+@pytest.mark.parametrize("options", [{}, {"rnn_off_policy_values": "reunroll"}, {"subsample": "sequence"}])
+def test_the_target_has_not_moved_before_the_first_step(place, options):
+    """rho = pi / pi_old of Eq. 3 is 1 in relabelled rows, also where latents differ and episodes end."""
+    options = {**RNN, **place, **options, "importance_clip": "mu", "rollouts": 8, "sequence_length": 4}
+    agent, env = make(**options)
+    run(agent, env, 8)
+    with torch.no_grad():
+        agent.model.latents.mul_(3.0)
+    collect(agent, env)
+    agent.pairs = [(0, 1), (0, 2)]
+    if agent.cfg.rnn_off_policy_values == "stored":
+        agent._states.begin([1, 2])  # its states are those of nobody, which only the values read
+    batch, off = agent.batch()
+    assert off.log_mu.abs().mean() > 0.1
+    for rows, sequences in pieces_of(batch):
+        inputs = agent.policies.inputs(rows, agent.model.identity(rows["block"]))
+        out = agent.model.evaluate(inputs["observations"], None, sequences)
+        log_rho = gaussian_log_prob(rows["actions"], out.mean, out.log_std) - rows["log_prob"] - rows["log_mu"]
+        assert (rows["group"] >= 3).any() and log_rho.abs().max() < 1e-5
 
 
 def test_stored_and_reunrolled_states_differ_once_latents_do():
@@ -94,7 +122,7 @@ def test_stored_and_reunrolled_states_differ_once_latents_do():
     for values in ("stored", "reunroll"):
         agent, env = make(**RNN, rnn_off_policy_values=values, rollouts=8, sequence_length=4)
         collect(agent, env)
-        looks.append(agent._look(*agent._pairs[0])[2])
+        looks.append(agent.evaluate_as(*agent.pairs[0])[2])
     assert not torch.allclose(looks[0], looks[1])
     torch.testing.assert_close(looks[0][0], looks[1][0])  # the first state is the acting policy's in both
 
@@ -102,12 +130,12 @@ def test_stored_and_reunrolled_states_differ_once_latents_do():
 def test_minibatches_never_cut_a_sequence():
     agent, env = make(**RNN, rollouts=8, sequence_length=4)
     collect(agent, env)
-    batch, _ = agent._batch(agent._pairs)
+    batch, _ = agent.batch()
     assert batch.bounds[-1] * 4 == len(batch.rows) == 8 * 12 + 8 * 4
-    pieces = list(itertools.chain.from_iterable(batch.minibatches()))
+    pieces = pieces_of(batch)
     assert sum(len(rows) for rows, _ in pieces) == len(batch.rows)
-    assert all(len(rows) == 4 * len(sequences.state) <= 4 * batch.most for rows, sequences in pieces)
-    assert sum(sequences.clean for _, sequences in pieces) == sum(batch.clean)
+    assert all(len(rows) == 4 * sequences.state.shape[1] <= 4 * batch.max_units for rows, sequences in pieces)
+    assert sum(sequences.num_unbroken for _, sequences in pieces) == sum(batch.num_unbroken)
 
 
 @pytest.mark.parametrize("options", [{}, {"subsample": "sequence", "importance_clip": "mu"}, {"num_blocks": 1}])

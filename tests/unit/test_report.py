@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from sapg_isaaclab.agents.sapg.report import importance_statistics, report
+from sapg_isaaclab.agents.sapg.learner import Step
+from sapg_isaaclab.agents.sapg.report import importance_statistics, learned, report
 
 
 def test_importance_statistics_by_hand():
@@ -19,11 +20,26 @@ def test_a_drifted_follower_gives_finite_numbers(size):
         assert all(value.isfinite() for value in importance_statistics(log_mu, clip=0.2).values())
 
 
+def step(norm: float, kl_off_policy: float = 0.3) -> Step:
+    return Step(torch.arange(4.0), *(torch.tensor(number) for number in (0.2, 0.1, kl_off_policy, norm)))
+
+
 def test_report_names_every_block():
-    found = report(torch.arange(6.0), torch.tensor(0.5), torch.zeros(3, 2), [(0, 2)], torch.zeros(4), clip=0.2)
-    assert found["Loss/policy"] == 0.0 and found["Policy/grad_norm"] == 5.0 and found["Policy/learning_rate"] == 0.5
+    numbers = (torch.tensor(0.5), torch.zeros(3, 2), [(0, 2)], torch.zeros(4))
+    found = report([step(5.0), step(7.0)], *numbers, clip=0.2)
+    assert found["Loss/policy"] == 0.0 and found["Loss/bounds"] == 3.0 and found["Policy/learning_rate"] == 0.5
+    assert found["Policy/grad_norm"] == 6.0 and found["Policy/skipped_steps"] == 0.0
+    kl = [found[f"Policy/{name}"] for name in ("kl", "kl_on_policy", "kl_off_policy")]
+    assert kl == pytest.approx([0.2, 0.1, 0.3])
     assert found["Block_2/std"] == 1.0 and found["OffPolicy/source_block"] == 2.0
     assert found["OffPolicy/effective_sample_share"] == 1.0
-    assert not any(name.startswith("OffPolicy") for name in report(
-        torch.arange(6.0), torch.tensor(0.5), torch.zeros(1, 2), [], None, clip=0.2
-    ))  # fmt: skip
+    alone = report([step(5.0)], torch.tensor(0.5), torch.zeros(1, 2), [], None, clip=0.2)
+    assert not any(name.startswith("OffPolicy") or name == "Policy/kl_off_policy" for name in alone)
+
+
+@pytest.mark.parametrize("overflow", [float("inf"), float("nan")])
+def test_a_skipped_step_is_counted_and_leaves_the_mean_norm_alone(overflow):
+    found = learned([step(2.0), step(overflow), step(4.0)], off_policy=True)
+    assert found["Policy/grad_norm"] == 3.0 and found["Policy/skipped_steps"] == 1
+    none = learned([step(overflow)], off_policy=True)
+    assert none["Policy/grad_norm"] == 0.0 and none["Policy/skipped_steps"] == 1

@@ -7,8 +7,11 @@ import torch
 from tensordict import TensorDict
 
 from sapg_isaaclab.agents.build import build_agent
+from sapg_isaaclab.agents.gaussian import gaussian_log_prob
 from sapg_isaaclab.agents.sapg import SAPG, SapgCfg
 from sapg_isaaclab.agents.sapg.aggregation import relabel
+from sapg_isaaclab.agents.sapg.batch import Piece
+from sapg_isaaclab.agents.sapg.report import learned
 from toy_env import ToyEnv, run
 
 SMALL = {"hidden_sizes": (16, 16), "rollouts": 4, "sequence_length": 2, "num_blocks": 3}
@@ -33,7 +36,8 @@ def collect(agent: SAPG, env: ToyEnv) -> None:
 
 
 def rows_of(agent: SAPG, pairs):
-    batch, off = agent._batch(pairs)
+    agent.pairs = pairs
+    batch, off = agent.batch()
     return batch.rows, off
 
 
@@ -48,7 +52,7 @@ def test_the_batch_holds_all_rows_and_as_many_off_policy_rows_as_the_leader_has(
     own, relabelled = batch[group == 2], batch[group == 3]
     assert {tuple(row) for row in own["actions"].tolist()} == {tuple(row) for row in relabelled["actions"].tolist()}
     assert own["log_prob"].sort().values.equal(relabelled["log_prob"].sort().values)
-    identity = batch["inputs", "observations"][:, 5:]
+    identity = agent.policies.inputs(batch, agent.model.identity(batch["block"]))["observations"][:, 5:]
     assert identity[group == 3].equal(torch.tensor([1.0, 0.0, 0.0]).expand(16, 3))
     assert identity[group == 2].equal(torch.tensor([0.0, 0.0, 1.0]).expand(16, 3))
     assert off.rows.numel() == 16
@@ -75,9 +79,8 @@ def test_on_policy_ratio_is_one_before_the_first_step():
     collect(agent, env)
     batch, _ = rows_of(agent, [(0, 1)])
     rows = batch[batch["group"] < 3]
-    mean, log_std, *_ = agent.model.evaluate(rows["inputs", "observations"])
-    from sapg_isaaclab.agents.gaussian import gaussian_log_prob
-
+    inputs = agent.policies.inputs(rows, agent.model.identity(rows["block"]))
+    mean, log_std, *_ = agent.model.evaluate(inputs["observations"])
     torch.testing.assert_close(gaussian_log_prob(rows["actions"], mean, log_std), rows["log_prob"], atol=1e-5, rtol=0)
 
 
@@ -85,8 +88,7 @@ def test_relabelled_rows_move_the_leaders_latent_and_none_of_the_sources():
     agent, env = make(bounds_loss_scale=0.0)
     collect(agent, env)
     batch, _ = rows_of(agent, [(0, 2)])
-    parts, *_ = agent.learner.losses(batch[batch["group"] == 3])
-    parts.sum().backward()
+    agent.learner.losses(batch[batch["group"] == 3]).parts.sum().backward()
     gradient = agent.model.latents.grad.abs().sum(dim=1)
     assert gradient[0] > 0 and gradient[1] == 0 and gradient[2] == 0
     assert (agent.model.log_std.grad[1:] == 0).all()
@@ -96,25 +98,25 @@ def test_row_mean_ignores_duplicated_rows_and_policy_sum_weighs_by_m_plus_one():
     agent, env = make()
     collect(agent, env)
     batch, _ = rows_of(agent, [(0, 2)])
-    once = agent.learner.losses(batch)[0]
+    once = agent.learner.losses(batch).parts
     torch.testing.assert_close(agent.learner.losses(torch.cat((batch, batch)))[0], once)
     batch["weights"] = torch.full((len(batch),), 4.0)
-    torch.testing.assert_close(agent.learner.losses(batch)[0], 4.0 * once)
+    torch.testing.assert_close(agent.learner.losses(batch).parts, 4.0 * once)
 
 
 @pytest.mark.parametrize("kl_scope", ["all", "on_policy"])
 def test_a_minibatch_in_pieces_takes_the_same_step(kl_scope):
     """Gradients of pieces are summed before the one step, so only rounding tells them apart."""
     ends = []
-    for most in (1000, 7):
+    for max_units in (1000, 7):
         torch.manual_seed(3)
         agent, env = make(kl_scope=kl_scope)
         collect(agent, env)
-        batch, _ = agent._batch(agent._pairs)
-        batch.most = most
-        assert (len(next(iter(batch.minibatches()))) > 1) == (most == 7)
-        report = agent.learner.learn(batch)
-        ends.append(torch.cat((report, *(p.detach().flatten() for p in agent.model.parameters()))))
+        batch, _ = agent.batch()
+        batch.max_units = max_units
+        assert (len(next(iter(batch.minibatches()))[1]) > 1) == (max_units == 7)
+        numbers = torch.stack(list(learned(agent.learner.learn(batch), off_policy=True).values()))
+        ends.append(torch.cat((numbers, *(p.detach().flatten() for p in agent.model.parameters()))))
     torch.testing.assert_close(ends[0], ends[1], atol=2e-5, rtol=1e-4)
 
 
@@ -122,16 +124,16 @@ def test_mu_loss_equals_unit_loss_where_mu_is_one():
     agent, env = make()
     collect(agent, env)
     batch, _ = rows_of(agent, [(0, 1)])
-    unit = agent.learner.losses(batch)[0]
+    unit = agent.learner.losses(batch).parts
     batch["log_mu"] = torch.zeros(len(batch))
-    torch.testing.assert_close(agent.learner.losses(batch)[0], unit)
+    torch.testing.assert_close(agent.learner.losses(batch).parts, unit)
 
 
 def test_entropy_bonus_reaches_only_the_log_std_rows_of_followers():
     agent, env = make(entropy_loss_scale=0.01)
     collect(agent, env)
     batch, _ = rows_of(agent, [(0, 1)])
-    agent.learner.losses(batch)[0][2].backward()
+    agent.learner.losses(batch).parts[2].backward()
     assert (agent.model.log_std.grad[0] == 0).all() and (agent.model.log_std.grad[1:] < 0).all()
     others = [p for name, p in agent.model.named_parameters() if name != "log_std"]
     assert all(p.grad is None or (p.grad == 0).all() for p in others)
@@ -179,10 +181,17 @@ def test_kl_scope_on_policy_leaves_cross_policy_divergence_out():
     collect(agent, env)
     agent.cfg.normalize_observations = False
     batch, _ = rows_of(agent, [(0, 2)])
-    agent.cfg.kl_scope = "all"
-    assert agent.learner.losses(batch)[1] > 0.05
-    agent.cfg.kl_scope = "on_policy"
-    assert agent.learner.losses(batch)[1].abs() < 1e-3
+    state = copy.deepcopy(agent.state_dict())
+    steps = {}
+    for scope in ("all", "on_policy"):
+        agent.cfg.kl_scope = scope
+        steps[scope] = agent.learner.step([Piece(batch.clone(), None)])
+        agent.load_policy(state)
+    assert steps["all"].kl > 0.05 and steps["on_policy"].kl.abs() < 1e-3
+    for step in steps.values():
+        # 48 rows of their own and 16 relabelled ones for the leader
+        assert step.kl_on_policy.abs() < 1e-3
+        torch.testing.assert_close(0.75 * step.kl_on_policy + 0.25 * step.kl_off_policy, steps["all"].kl)
 
 
 def test_relabelling_draws_no_random_numbers():
@@ -190,7 +199,7 @@ def test_relabelling_draws_no_random_numbers():
     collect(agent, env)
     before = torch.get_rng_state()
     rewards = agent.memory.rollout["rewards"].squeeze(-1)
-    relabel(agent.memory, [(0, 1)], rewards, agent._look, gamma=0.99)
+    relabel(agent.memory, [(0, 1)], rewards, agent.evaluate_as, gamma=0.99)
     assert torch.get_rng_state().equal(before)
 
 
@@ -247,7 +256,7 @@ def test_final_obs_bootstrap_reads_the_true_last_state_and_says_when_it_is_missi
     truncated[5] = True
     final = torch.randn(12, 5)
     values = agent._final_values(truncated, {"final_obs": {"policy": final}})
-    expected = agent.policies.evaluate(TensorDict({"observations": final}, batch_size=[12]), agent._blocks).values
+    expected = agent.policies.evaluate(TensorDict({"observations": final}, batch_size=[12]), agent._identity).values
     assert values[5, 0] == pytest.approx(expected[5].item(), abs=1e-6) and values.count_nonzero() == 1
     with pytest.raises(ValueError, match=r"env\.compute_final_obs=true"):
         agent._final_values(truncated, {})

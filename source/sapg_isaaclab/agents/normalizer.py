@@ -18,6 +18,8 @@ class RunningMoments(nn.Module):
         size: Number D of columns.
         epsilon: Added to the variance.
         clamp: Largest magnitude of a standardised number.
+        correction: What is taken off the number of rows where the variance of a batch is a sum of squares over it: 0
+            makes merging exact; 1, the unbiased variance, is what the official code merges as if it were the other.
         device: Where the moments live.
     """
 
@@ -26,10 +28,16 @@ class RunningMoments(nn.Module):
     count: torch.Tensor
 
     def __init__(
-        self, size: int, *, epsilon: float = 1e-5, clamp: float = 5.0, device: torch.device | str = "cpu"
+        self,
+        size: int,
+        *,
+        epsilon: float = 1e-5,
+        clamp: float = 5.0,
+        correction: int = 0,
+        device: torch.device | str = "cpu",
     ) -> None:
         super().__init__()
-        self.epsilon, self.clamp = epsilon, clamp
+        self.epsilon, self.clamp, self.correction = epsilon, clamp, correction
         self.register_buffer("mean", torch.zeros(size, dtype=torch.float64, device=device))
         self.register_buffer("variance", torch.ones(size, dtype=torch.float64, device=device))
         self.register_buffer("count", torch.ones((), dtype=torch.float64, device=device))
@@ -40,20 +48,24 @@ class RunningMoments(nn.Module):
 
         Args:
             rows: Finite numbers of shape (rows, D).
-            ranks: Processes whose rows are all taken, in the same order on each, so that the moments stay the same.
+            ranks: Processes whose rows are taken as one batch, so that the moments stay the same on all.
         """
-        variance, mean = torch.var_mean(rows, dim=0, correction=0)
-        count = torch.as_tensor(float(rows.shape[0]), dtype=torch.float64, device=rows.device)
-        for moments in ranks.gather_tensors(mean.double(), variance.double(), count):
-            self.merge(*moments)
+        if ranks.size == 1:
+            correction = min(self.correction, rows.shape[0] - 1)
+            variance, mean = torch.var_mean(rows, dim=0, correction=correction)
+            self.merge(mean.double(), variance.double(), self.count.new_full((), rows.shape[0]))
+        else:
+            variance, mean = torch.var_mean(rows, dim=0, correction=0)
+            mean, squares, count = _pooled(mean.double(), variance.double(), rows.shape[0], ranks)
+            self.merge(mean, squares / (count - self.correction).clamp(min=1.0), count)
 
     @torch.no_grad()
     def merge(self, mean: torch.Tensor, variance: torch.Tensor, count: torch.Tensor) -> None:
-        """Take the moments of other rows into these, exactly (Chan et al., 1979).
+        """Take the moments of other rows into these (Chan et al., 1979), exactly for a biased variance.
 
         Args:
             mean: Mean of the other rows, float64. Shape (D,).
-            variance: Biased variance of the other rows, float64. Shape (D,).
+            variance: Variance of the other rows, float64. Shape (D,).
             count: Number of the other rows, float64 scalar.
         """
         total = self.count + count
@@ -106,9 +118,17 @@ def standardize(values: torch.Tensor, ranks: Ranks = ALONE) -> torch.Tensor:
         std, mean = torch.std_mean(values)
         return (values - mean) / (std + 1e-8)
     variance, mean = torch.var_mean(values.double(), correction=0)
-    count = torch.as_tensor(float(values.numel()), dtype=torch.float64, device=values.device)
-    means, variances, counts = (torch.stack(each) for each in zip(*ranks.gather_tensors(mean, variance, count)))
-    mean = (means * counts).sum() / counts.sum()
-    squares = (variances + (means - mean).square()) * counts
-    std = (squares.sum() / (counts.sum() - 1.0)).sqrt()
+    mean, squares, count = _pooled(mean, variance, values.numel(), ranks)
+    std = (squares / (count - 1.0)).sqrt()
     return (values - mean.to(values.dtype)) / (std.to(values.dtype) + 1e-8)
+
+
+def _pooled(
+    mean: torch.Tensor, variance: torch.Tensor, rows: int, ranks: Ranks
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Mean, sum of squared deviations and number of the rows of all ranks, from each one's biased moments."""
+    gathered = ranks.gather_tensors(mean, variance, mean.new_full((), rows))
+    means, variances, counts = (torch.stack(each) for each in zip(*gathered))
+    total, counts = counts.sum(), counts.view(-1, *(1,) * mean.dim())
+    mean = (means * counts).sum(dim=0) / total
+    return mean, ((variances + (means - mean).square()) * counts).sum(dim=0), total

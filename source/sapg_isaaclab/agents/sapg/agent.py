@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from typing import Any, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import torch
 from tensordict import TensorDict
@@ -13,18 +12,28 @@ from sapg_isaaclab.agents.base import AgentArguments, BaseAgent
 from sapg_isaaclab.agents.contract import Infos, Transition
 from sapg_isaaclab.agents.gaussian import gaussian_log_prob
 from sapg_isaaclab.agents.memory import BlockMemory
-from sapg_isaaclab.agents.normalizer import standardize
 from sapg_isaaclab.agents.options import flatten
 from sapg_isaaclab.agents.ranks import Ranks
-from sapg_isaaclab.agents.returns import bootstrapped_rewards, gae, n_step_returns
-from sapg_isaaclab.agents.sapg.aggregation import OffPolicyRows, draw_pairs, relabel
-from sapg_isaaclab.agents.sapg.batch import clean_first, minibatch_bounds, row_order, row_weights
+from sapg_isaaclab.agents.sapg.aggregation import OffPolicyRows, Pair, draw_pairs, relabel
+from sapg_isaaclab.agents.sapg.batch import Batch, assemble, minibatch_bounds, on_policy_rows
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
-from sapg_isaaclab.agents.sapg.learner import Batch, Learner
+from sapg_isaaclab.agents.sapg.learner import Learner
 from sapg_isaaclab.agents.sapg.networks import Sequences
 from sapg_isaaclab.agents.sapg.policies import Player, Policies
-from sapg_isaaclab.agents.sapg.recurrence import RolloutStates
+from sapg_isaaclab.agents.sapg.recurrence import RolloutStates, episode_begins
 from sapg_isaaclab.agents.sapg.report import report
+
+
+class Acted(NamedTuple):
+    """What acting leaves for recording, of all environments.
+
+    Attributes:
+        columns: By name: ``mean``, ``log_std`` (N, A), ``log_prob`` and ``values`` (N, 1).
+        state: Recurrent state before the step. Shape (K, N, H); None without an LSTM.
+    """
+
+    columns: dict[str, torch.Tensor]
+    state: torch.Tensor | None
 
 
 class SAPG(BaseAgent):
@@ -62,13 +71,16 @@ class SAPG(BaseAgent):
         cfg, self.model = self.cfg, self.models["policy"]
         self.policies = Policies(self.model, self.layout, cfg, has_states=self.state_space is not None)
         self.ranks = Ranks.current()
-        self.learner = Learner(self.model, self.layout, cfg, self.ranks)
-        self.entropy_coefs = self.layout.entropy_coefs(cfg.entropy_loss_scale, cfg.entropy_schedule).to(self.device)
+        self.learner = Learner(self.policies, self.ranks)
         # on the host and seeded alike everywhere, so that all ranks draw the same followers without a message
         self.block_generator = torch.Generator().manual_seed(cfg.seed)
-        self._blocks = torch.arange(self.layout.num_envs, device=self.device) // self.layout.block_size
-        self._rollout = 0
-        self._pairs: list[tuple[int, int]] = []
+        self.pairs: list[Pair] = []
+        """(target, source) pairs of the rollout under way and of the update that follows it."""
+        blocks = torch.arange(self.layout.num_envs, device=self.device) // self.layout.block_size
+        self._identity = self.model.identity(blocks)  # of the policy that acts in each environment
+        self._steps = 0  # of all environments, so far
+        self._acted: Acted | None = None
+        self._after: TensorDict | None = None  # what the networks see after the newest step
         self._state: torch.Tensor | None = None
         self._states: RolloutStates | None = None
         self.checkpoint_modules = {
@@ -142,15 +154,17 @@ class SAPG(BaseAgent):
         Returns:
             Unclamped actions (N, A), and ``log_prob`` (N, 1), ``mean_actions`` (N, A), ``log_std`` (N, A).
         """
-        blocks = self._blocks if self.training else self._blocks.new_full((len(observations),), self.layout.leader)
-        if self.policies.recurrent and (self._state is None or len(self._state) != len(observations)):
-            self._state = torch.zeros(len(observations), *self.model.state_shape, device=self.device)
-        self._state_before = self._state
-        out = self.policies.evaluate(self.policies.seen(observations, states), blocks, self._state)
+        rows = len(observations)
+        who = self._identity if self.training else self.policies.identity_of(self.layout.leader, rows)
+        if self._state is None or self._state.shape[1] != rows:
+            self._state = self.model.initial_state(rows)
+        before = self._state
+        out = self.policies.evaluate(self.policies.network_rows(observations, states), who, before)
         mean, log_std, self._state = out.mean, out.log_std, out.state
         actions = mean + log_std.exp() * torch.randn_like(mean)
         log_prob = gaussian_log_prob(actions, mean, log_std).unsqueeze(-1)
-        self._acted = {"mean": mean, "log_std": log_std, "log_prob": log_prob, "values": out.values.unsqueeze(-1)}
+        values = out.values.unsqueeze(-1)
+        self._acted = Acted({"mean": mean, "log_std": log_std, "log_prob": log_prob, "values": values}, before)
         return actions, {"log_prob": log_prob, "mean_actions": mean, "log_std": log_std}
 
     def player(self, block: int = 0, *, deterministic: bool = True) -> Player:
@@ -182,20 +196,21 @@ class SAPG(BaseAgent):
         if not self.training:
             self._reset_state(step.done)
             return
-        index = self._rollout % self.cfg.rollouts
+        index = self._steps % self.cfg.rollouts
         if index == 0:
             # drawn before the rollout, so that only the states of these blocks need be kept
-            self._pairs = draw_pairs(self.cfg, self.layout, self.block_generator)
+            self.pairs = draw_pairs(self.cfg, self.layout, self.block_generator)
         if self.policies.recurrent:
             if index == 0:
                 stored = self.cfg.rnn_off_policy_values == "stored"
-                self._states.begin(sorted({source for _, source in self._pairs}) if stored else [])
-            self._states.record(index, self._state_before)
-        sample = {"observations": step.observations, "states": step.states, "actions": step.actions, **self._acted}
+                self._states.begin(sorted({source for _, source in self.pairs}) if stored else [])
+            self._states.record(index, self._acted.state)
+        sample = {"observations": step.observations, "states": step.states, "actions": step.actions}
+        sample |= self._acted.columns
         if self.cfg.timeout_bootstrap == "final_obs":
             sample["final_values"] = self._final_values(step.truncated, step.infos)
         self._reset_state(step.done)
-        self._next = self.policies.seen(step.next_observations, step.next_states)
+        self._after = self.policies.network_rows(step.next_observations, step.next_states)
         self.memory.add_samples(
             **sample,
             rewards=step.rewards * self.cfg.rewards_scale,
@@ -205,7 +220,7 @@ class SAPG(BaseAgent):
 
     def _reset_state(self, done: torch.Tensor) -> None:
         if self.policies.recurrent:
-            self._state = self._state * done.logical_not().view(-1, 1, 1)
+            self._state = self._state * done.logical_not().view(1, -1, 1)
 
     @torch.no_grad()
     def _final_values(self, truncated: torch.Tensor, infos: Infos) -> torch.Tensor:
@@ -220,9 +235,10 @@ class SAPG(BaseAgent):
                 )
             final = infos["final_obs"]
             states = flatten(final["critic"])[rows] if "states" in self.policies.scalers else None
-            seen = self.policies.seen(flatten(final["policy"])[rows], states)
-            state = self._state[rows] if self.policies.recurrent else None
-            values[rows] = self.policies.evaluate(seen, self._blocks[rows], state).values.unsqueeze(1)
+            seen = self.policies.network_rows(flatten(final["policy"])[rows], states)
+            state = self._state[:, rows] if self.policies.recurrent else None
+            who = None if self._identity is None else self._identity[rows]
+            values[rows] = self.policies.evaluate(seen, who, state).values.unsqueeze(1)
         return values
 
     def after_step(self, *, timestep: int, timesteps: int) -> None:
@@ -232,11 +248,9 @@ class SAPG(BaseAgent):
             timestep: Current step.
             timesteps: Number of steps.
         """
-        self._rollout += 1
-        if self._rollout % self.cfg.rollouts == 0:
-            self.enable_models_training_mode(True)
+        self._steps += 1
+        if self._steps % self.cfg.rollouts == 0:
             self.update(timestep=timestep, timesteps=timesteps)
-            self.enable_models_training_mode(False)
 
     # -- learning ------------------------------------------------------------------------------------------------------
 
@@ -247,125 +261,74 @@ class SAPG(BaseAgent):
             timestep: Current step, unused.
             timesteps: Number of steps, unused.
         """
-        batch, off = self._batch(self._pairs)
-        learned = self.learner.learn(batch)
+        batch, off = self.batch()
+        # only here: in training mode cuDNN keeps what a backward pass of an LSTM needs
+        self.enable_models_training_mode(True)
+        steps = self.learner.learn(batch)
+        self.enable_models_training_mode(False)
         with torch.no_grad():
             # what acted, block by block, in the rollout's last step
             log_std = self.memory.blocks()["log_std"][-1].mean(dim=1)
             log_mu = None if off is None else off.log_mu
             rate = self.learner.learning_rate
-            self.publish(report(learned, rate, log_std, self._pairs, log_mu, clip=self.cfg.ratio_clip))
+            self.publish(report(steps, rate, log_std, self.pairs, log_mu, clip=self.cfg.ratio_clip))
 
     @torch.no_grad()
-    def _batch(self, pairs: list[tuple[int, int]]) -> tuple[Batch, OffPolicyRows | None]:
-        """All rows of an update in the order they are visited: on-policy rows, then relabelled ones, shuffled."""
-        cfg, data = self.cfg, self.memory.rollout
-        rewards, values, terminated, truncated = (
-            data[name].squeeze(-1) for name in ("rewards", "values", "terminated", "truncated")
-        )
-        bootstrap = {
-            "none": lambda: None,
-            "current_value": lambda: values,
-            "final_obs": lambda: data["final_values"].squeeze(-1),
-        }[cfg.timeout_bootstrap]()
-        rewards = bootstrapped_rewards(rewards, terminated, truncated, gamma=cfg.discount_factor, bootstrap=bootstrap)
-        next_value = self.policies.evaluate(self._next, self._blocks, self._state).values
-        chain = (rewards, values, next_value, terminated, truncated)
-        advantages, returns = gae(*chain, gamma=cfg.discount_factor, lam=cfg.gae_lambda)
-        if cfg.on_policy_target == "nstep":
-            returns = n_step_returns(*chain, gamma=cfg.discount_factor, n=cfg.n_step)
+    def batch(self) -> tuple[Batch, OffPolicyRows | None]:
+        """Prepare what an update learns from: targets, relabelled rows, order, minibatches.
+
+        Returns:
+            The batch, and the relabelled rows in it, if there are any.
+        """
+        cfg = self.cfg
+        next_value = self.policies.evaluate(self._after, self._identity, self._state).values
+        on = on_policy_rows(self.memory.rollout, next_value, cfg)
         per_target = int(cfg.off_policy_ratio * cfg.rollouts * self.layout.block_size)
         off = relabel(
             self.memory,
-            pairs,
-            rewards,
-            self._look,
+            self.pairs,
+            on.rewards,
+            self.evaluate_as,
             gamma=cfg.discount_factor,
             rows_per_target=None if cfg.subsample == "block" else per_target,
             run_length=cfg.sequence_length if cfg.subsample == "sequence" else 1,
         )
+        return assemble(self.memory, on, off, self._states, self.policies, self.ranks), off
 
-        steps, envs = rewards.shape
-        rows = torch.arange(steps * envs, device=self.device)
-        blocks = self._blocks.repeat(steps)
-        group = blocks
-        columns = {"values": values.flatten(), "returns": returns.flatten(), "advantages": advantages.flatten()}
-        if cfg.importance_clip == "mu":
-            columns["log_mu"] = torch.zeros_like(columns["values"])
-        if off is not None:
-            rows, blocks = torch.cat((rows, off.rows)), torch.cat((blocks, off.target))
-            group = torch.cat((group, off.target + self.layout.num_blocks))
-            columns = {name: torch.cat((column, getattr(off, name))) for name, column in columns.items()}
-        if cfg.importance_clip == "mu":
-            columns["log_mu"].clamp_(max=math.log(cfg.mu_max))
-        if cfg.normalize_values:
-            self.policies.value_scaler.update(columns["values"].unsqueeze(-1), self.ranks)
-            self.policies.value_scaler.update(columns["returns"].unsqueeze(-1), self.ranks)
-            columns |= {name: self.policies.value_scaler.normalize(columns[name]) for name in ("values", "returns")}
-        if cfg.normalize_advantages:
-            columns["advantages"] = standardize(columns["advantages"], self.ranks)
-        weights = row_weights(group, self.layout, cfg)
-        if weights is not None:
-            columns["weights"] = weights
-        columns["group"] = group
+    @torch.no_grad()
+    def evaluate_as(self, target: int, source: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Evaluate the rows of a block under another policy, before the update.
 
-        order = row_order(steps, envs, off, group, cfg)
-        unit = cfg.sequence_length if self.policies.recurrent else 1
-        bounds = minibatch_bounds(len(order), steps * envs, cfg, unit)
-        clean: list[int] = []
-        if self.policies.recurrent:
-            resets = self._begins().flatten()[rows[order]].view(-1, unit)
-            resets[:, 0] = False
-            sequence_order, clean = clean_first(resets.any(dim=1), bounds)
-            order = order.view(-1, unit)[sequence_order].flatten()
-        batch = TensorDict({name: column[order] for name, column in columns.items()}, batch_size=[len(order)])
-        flat, order_rows = data.flatten(), rows[order]
-        for name in ("actions", "log_prob", "mean", "log_std"):
-            batch[name] = flat[name][order_rows]
-        batch["log_prob"] = batch["log_prob"].squeeze(-1)
-        seen = TensorDict({name: flat[name][order_rows] for name in self.policies.scalers}, batch_size=batch.batch_size)
-        if cfg.normalize_observations:
-            for name, scaler in self.policies.scalers.items():
-                scaler.update(seen[name], self.ranks)
-        blocks = blocks[order]
-        batch["entropy_coefs"] = self.entropy_coefs[blocks]
-        batch["inputs"] = TensorDict(self.policies.inputs(seen, blocks), batch_size=batch.batch_size)
-        sequences = None
-        if self.policies.recurrent:
-            sequences = Sequences(self._states.before_rows(order_rows[::unit]), resets[sequence_order])
-        # the official remainder makes a larger minibatch: in pieces, it takes no more memory than the others
-        return Batch(batch, bounds, bounds[1] - bounds[0], unit, sequences, clean), off
+        With an LSTM, means and log-stds come from the unroll that learning begins with: every sequence from the state
+        in which the source's policy began it. Only values follow ``rnn_off_policy_values``.
 
-    def _begins(self) -> torch.Tensor:
-        """Whether an episode begins with the step, (T, N); never at t = 0, where the state is zeroed already."""
-        done = (self.memory.rollout["terminated"] | self.memory.rollout["truncated"]).squeeze(-1)
-        return torch.cat((torch.zeros_like(done[:1]), done[:-1]))
-
-    def _look(self, target: int, source: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """What policy ``target`` makes of the rows of block ``source``.
+        Args:
+            target: Block whose policy and value look.
+            source: Block whose rows they look at.
 
         Returns:
             Mean (T, B, A), log-std (T, B, A) and values in reward units (T + 1, B).
         """
         where, steps, rollout = self.layout.slice(source), self.cfg.rollouts, self.memory.rollout
-        rows = rollout[:, where].select(*self._next.keys())
-        after = self._next[where]
+        rows, after = rollout[:, where].select(*self._after.keys()), self._after[where]
         if not self.policies.recurrent:
             out = self.policies.evaluate(torch.cat((rows, after.unsqueeze(0))).flatten(), target)
             mean, log_std = (column.view(steps + 1, -1, column.shape[-1])[:-1] for column in out[:2])
             return mean, log_std, out.values.view(steps + 1, -1)
-        state = self._state[where]
+        by_env, resets = rows.transpose(0, 1).flatten(), episode_begins(rollout)[:, where].T
+        cut = resets.reshape(-1, self.cfg.sequence_length).clone()
+        cut[:, 0] = False  # the stored state is zeroed already
+        out = self.policies.evaluate(by_env, target, Sequences(self._states.sequences_of(source), cut))
+        mean, log_std = (column.view(-1, steps, column.shape[-1]).transpose(0, 1) for column in out[:2])
+        state = self._state[:, where]
         if self.cfg.rnn_off_policy_values == "stored":
-            out = self.policies.evaluate(rows.flatten(), target, self._states.of_block(source).flatten(0, 1))
-            mean, log_std = (column.view(steps, -1, column.shape[-1]) for column in out[:2])
-            values = out.values.view(steps, -1)
+            stored = self._states.of_block(source).flatten(1, 2)
+            values = self.policies.evaluate(rows.flatten(), target, stored).values.view(steps, -1)
         else:
-            sequences = Sequences(self._states.starts[0, where], self._begins()[:, where].T)
-            out = self.policies.evaluate(rows.transpose(0, 1).flatten(), target, sequences)
-            mean, log_std = (column.view(-1, steps, column.shape[-1]).transpose(0, 1) for column in out[:2])
+            out = self.policies.evaluate(by_env, target, Sequences(self._states.starts[:, 0, where], resets))
             values = out.values.view(-1, steps).T
             done = (rollout["terminated"] | rollout["truncated"])[-1, where]
-            state = out.state * done.logical_not().view(-1, 1, 1)
+            state = out.state * done.logical_not().view(1, -1, 1)
         last = self.policies.evaluate(after, target, state).values
         return mean, log_std, torch.cat((values, last[None]))
 

@@ -19,7 +19,7 @@ from sapg_isaaclab.agents.returns import one_step_targets
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 
 Pair = tuple[int, int]
-Look = Callable[[int, int], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+EvaluateAs = Callable[[int, int], tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
 
 
 def draw_pairs(cfg: SapgCfg, layout: BlockLayout, generator: torch.Generator) -> list[Pair]:
@@ -82,21 +82,21 @@ def relabel(
     memory: BlockMemory,
     pairs: list[Pair],
     rewards: torch.Tensor,
-    look: Look,
+    evaluate_as: EvaluateAs,
     *,
     gamma: float,
     rows_per_target: int | None = None,
     run_length: int = 1,
 ) -> OffPolicyRows | None:
-    """Look at the sources' rows through the targets' eyes.
+    """Re-evaluate the sources' rows under the target policies.
 
-    Only the blocks in ``pairs`` are looked at, with policy and value in one pass.
+    Only the blocks in ``pairs`` are evaluated.
 
     Args:
         memory: Filled rollout with ``actions``, ``log_prob``, ``terminated`` and ``truncated``.
         pairs: (target, source) pairs, ordered by target.
         rewards: Scaled rewards including the behaviour policy's time-out bootstrap, as in the official code. (T, N).
-        look: Maps a pair to what the target makes of the source's rows: mean (T, B, A), log-std (T, B, A) and
+        evaluate_as: Maps a pair to what the target makes of the source's rows: mean (T, B, A), log-std (T, B, A) and
             unstandardised values (T + 1, B), the last ones of the state after the rollout.
         gamma: Discount factor.
         rows_per_target: How many rows of each target to keep, drawn uniformly without replacement from the union of
@@ -114,7 +114,7 @@ def relabel(
     for target, source in pairs:
         where = memory.layout.slice(source)
         data = memory.rollout[:, where]
-        mean, log_std, values = look(target, source)
+        mean, log_std, values = evaluate_as(target, source)
         done = (data["terminated"] | data["truncated"]).squeeze(-1)
         returns = one_step_targets(rewards[:, where], values[:-1], values[-1], done, gamma=gamma)
         log_mu = gaussian_log_prob(data["actions"], mean, log_std) - data["log_prob"].squeeze(-1)

@@ -2,11 +2,202 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import torch
+from tensordict import TensorDict
 
 from sapg_isaaclab.agents.blocks import BlockLayout
+from sapg_isaaclab.agents.memory import BlockMemory
+from sapg_isaaclab.agents.normalizer import standardize
+from sapg_isaaclab.agents.ranks import Ranks
+from sapg_isaaclab.agents.returns import bootstrapped_rewards, gae, n_step_returns
 from sapg_isaaclab.agents.sapg.aggregation import OffPolicyRows
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
+from sapg_isaaclab.agents.sapg.networks import Sequences
+from sapg_isaaclab.agents.sapg.policies import Policies
+from sapg_isaaclab.agents.sapg.recurrence import RolloutStates, episode_begins
+
+
+@dataclasses.dataclass
+class OnPolicyRows:
+    """What the rows of a rollout are worth to the policies that collected them. All of shape (T, N).
+
+    Attributes:
+        rewards: Scaled rewards, with the bootstrap where time ran out.
+        values: Values of the acting policy before the update.
+        returns: Targets of the value, GAE plus value or Eq. 5.
+        advantages: GAE.
+    """
+
+    rewards: torch.Tensor
+    values: torch.Tensor
+    returns: torch.Tensor
+    advantages: torch.Tensor
+
+
+def on_policy_rows(rollout: TensorDict, next_value: torch.Tensor, cfg: SapgCfg) -> OnPolicyRows:
+    """Targets and advantages of the rows of a rollout under the policies that collected them.
+
+    Args:
+        rollout: The rollout. Batch size [T, N].
+        next_value: Value of the state after the last step. Shape (N,).
+        cfg: Options.
+
+    Returns:
+        Columns of shape (T, N).
+    """
+    rewards, values, terminated, truncated = (
+        rollout[name].squeeze(-1) for name in ("rewards", "values", "terminated", "truncated")
+    )
+    bootstrap = {"none": None, "current_value": "values", "final_obs": "final_values"}[cfg.timeout_bootstrap]
+    after_timeout = None if bootstrap is None else rollout[bootstrap].squeeze(-1)
+    rewards = bootstrapped_rewards(rewards, terminated, truncated, gamma=cfg.discount_factor, bootstrap=after_timeout)
+    chain = (rewards, values, next_value, terminated, truncated)
+    advantages, returns = gae(*chain, gamma=cfg.discount_factor, lam=cfg.gae_lambda)
+    if cfg.on_policy_target == "nstep":
+        returns = n_step_returns(*chain, gamma=cfg.discount_factor, n=cfg.n_step)
+    return OnPolicyRows(rewards, values, returns, advantages)
+
+
+class Piece(NamedTuple):
+    """Rows that go through the networks at once.
+
+    Attributes:
+        rows: The rows.
+        sequences: Recurrent states and resets of their sequences; None without an LSTM.
+    """
+
+    rows: TensorDict
+    sequences: Sequences | None
+
+
+@dataclasses.dataclass
+class Batch:
+    """Everything an update visits, in the order it does.
+
+    Columns of ``rows``, of batch size [R]:
+
+    - ``observations`` (R, D) and, where the critic sees them, ``states`` (R, S): as they came, not standardised;
+    - ``block`` (R,): whose policy and value are updated by the row;
+    - ``group`` (R,): its stratum, block i as i and relabelled rows for block i as M + i;
+    - ``actions`` (R, A), ``log_prob`` (R,): what was done, and its log-probability under the policy that acted;
+    - ``mean``, ``log_std`` (R, A): the policy from which divergence is measured, at first the one that acted;
+    - ``values``, ``returns`` (R,): old values and targets, standardised if ``normalize_values``;
+    - ``advantages`` (R,): standardised if ``normalize_advantages``;
+    - ``log_mu`` (R,), with ``importance_clip=mu`` only: log of the weight mu, 0 in on-policy rows;
+    - ``weights`` (R,), where they are not all 1: weight of the row in the loss.
+
+    Attributes:
+        rows: All rows.
+        bounds: Bounds of the minibatches, in units of ``unit`` rows.
+        max_units: Most units that go through the networks at once; larger minibatches do so in pieces.
+        unit: Rows that stay together: L with an LSTM, else 1.
+        sequences: Recurrent states (K, S, H) and resets (S, L) of the rows' sequences; None without an LSTM.
+        num_unbroken: Number of sequences without a reset at the head of each minibatch.
+    """
+
+    rows: TensorDict
+    bounds: list[int]
+    max_units: int
+    unit: int = 1
+    sequences: Sequences | None = None
+    num_unbroken: list[int] = dataclasses.field(default_factory=list)
+
+    def minibatches(self) -> Iterator[tuple[TensorDict, list[Piece]]]:
+        """One minibatch after the other: its rows, and the same in pieces of equal size. Views, nothing is copied."""
+        for index, (start, end) in enumerate(zip(self.bounds[:-1], self.bounds[1:])):
+            count = -(-(end - start) // self.max_units)
+            cuts = [start + (end - start) * piece // count for piece in range(count + 1)]
+            rows = self.rows[start * self.unit : end * self.unit]
+            yield rows, [self._piece(a, b, index) for a, b in zip(cuts[:-1], cuts[1:])]
+
+    def _piece(self, start: int, end: int, minibatch: int) -> Piece:
+        rows = self.rows[start * self.unit : end * self.unit]
+        if self.sequences is None:
+            return Piece(rows, None)
+        state, resets, _ = self.sequences
+        unbroken = min(max(self.bounds[minibatch] + self.num_unbroken[minibatch] - start, 0), end - start)
+        return Piece(rows, Sequences(state[:, start:end], resets[start:end], unbroken))
+
+
+def assemble(
+    memory: BlockMemory,
+    on: OnPolicyRows,
+    off: OffPolicyRows | None,
+    states: RolloutStates | None,
+    policies: Policies,
+    ranks: Ranks,
+) -> Batch:
+    """All rows of an update in the order they are visited: on-policy rows and relabelled ones, shuffled.
+
+    Moments of values take in all old values and targets.
+
+    Args:
+        memory: Filled rollout.
+        on: What its rows are worth to the policies that collected them.
+        off: Relabelled rows, if any.
+        states: Recurrent states of the rollout; None without an LSTM.
+        policies: Networks and moments.
+        ranks: Processes that learn together.
+
+    Returns:
+        What the learner goes through.
+    """
+    cfg, layout, data = policies.cfg, memory.layout, memory.rollout.flatten()
+    steps, envs = memory.memory_size, memory.num_envs
+    rows = torch.arange(steps * envs, device=on.values.device)
+    blocks = group = rows % envs // layout.block_size
+    columns = {name: getattr(on, name).flatten() for name in ("values", "returns", "advantages")}
+    if cfg.importance_clip == "mu":
+        columns["log_mu"] = torch.zeros_like(columns["values"])
+    if off is not None:
+        rows, blocks = torch.cat((rows, off.rows)), torch.cat((blocks, off.target))
+        group = torch.cat((group, off.target + layout.num_blocks))
+        columns = {name: torch.cat((column, getattr(off, name))) for name, column in columns.items()}
+    columns = _scaled(columns, policies, ranks)
+    weights = row_weights(group, layout, cfg)
+    if weights is not None:
+        columns["weights"] = weights
+    columns |= {"group": group, "block": blocks}
+
+    order = row_order(steps, envs, off, group, cfg)
+    unit = cfg.sequence_length if policies.recurrent else 1
+    bounds = minibatch_bounds(len(order), steps * envs, cfg, unit)
+    num_unbroken: list[int] = []
+    if policies.recurrent:
+        resets = episode_begins(memory.rollout).flatten()[rows[order]].view(-1, unit)
+        resets[:, 0] = False
+        by_minibatch, num_unbroken = unbroken_first(resets.any(dim=1), bounds)
+        order, resets = order.view(-1, unit)[by_minibatch].flatten(), resets[by_minibatch]
+    rows = rows[order]
+    columns = {name: column[order] for name, column in columns.items()}
+    for name in (*policies.scalers, "actions", "log_prob", "mean", "log_std"):
+        columns[name] = data[name][rows]
+    columns["log_prob"] = columns["log_prob"].squeeze(-1)
+    sequences = Sequences(states.before_rows(rows[::unit]), resets) if policies.recurrent else None
+    # the official remainder makes a larger minibatch: in pieces, it takes no more memory than the others
+    return Batch(
+        TensorDict(columns, batch_size=[len(order)]), bounds, bounds[1] - bounds[0], unit, sequences, num_unbroken
+    )
+
+
+def _scaled(columns: dict[str, torch.Tensor], policies: Policies, ranks: Ranks) -> dict[str, torch.Tensor]:
+    """The same columns with values, targets and advantages standardised, and mu limited, as the options say."""
+    cfg, scaler, columns = policies.cfg, policies.value_scaler, dict(columns)
+    if cfg.importance_clip == "mu":
+        columns["log_mu"] = columns["log_mu"].clamp(max=math.log(cfg.mu_max))
+    if cfg.normalize_values:
+        # in this order (official code): old values are standardised before the moments know the targets
+        for name in ("values", "returns"):
+            scaler.update(columns[name].unsqueeze(-1), ranks)
+            columns[name] = scaler.normalize(columns[name])
+    if cfg.normalize_advantages:
+        columns["advantages"] = standardize(columns["advantages"], ranks)
+    return columns
 
 
 def row_order(steps: int, envs: int, off: OffPolicyRows | None, group: torch.Tensor, cfg: SapgCfg) -> torch.Tensor:
@@ -35,16 +226,16 @@ def row_order(steps: int, envs: int, off: OffPolicyRows | None, group: torch.Ten
     chunks = torch.cat([part.reshape(-1, length) for part in fragments])
     chunks = chunks[torch.randperm(len(chunks), device=chunks.device)]
     if cfg.stratified_minibatch:
-        chunks = _interleave(chunks, group[chunks[:, 0]])
+        chunks = _interleave(chunks, group[chunks[:, 0]], 2 * cfg.num_blocks)
     return chunks.flatten()
 
 
-def _interleave(chunks: torch.Tensor, group: torch.Tensor) -> torch.Tensor:
+def _interleave(chunks: torch.Tensor, group: torch.Tensor, num_groups: int) -> torch.Tensor:
     """Spread every stratum evenly over the order, so that any run of it holds all strata in proportion.
 
     The i-th of n chunks of a stratum is put at (i + 1/2) / n of the way.
     """
-    member = group[:, None] == torch.arange(int(group.max()) + 1, device=group.device)
+    member = group[:, None] == torch.arange(num_groups, device=group.device)
     rank = member.cumsum(dim=0).gather(1, group[:, None]).squeeze(1) - 0.5
     return chunks[torch.argsort(rank / member.sum(dim=0)[group], stable=True)]
 
@@ -69,7 +260,8 @@ def row_weights(group: torch.Tensor, layout: BlockLayout, cfg: SapgCfg) -> torch
     scale = torch.ones(2 * blocks, device=group.device)
     scale[blocks:] = cfg.lambda_off
     if cfg.loss_reduction == "policy_sum":
-        scale *= group.numel() / torch.bincount(group, minlength=2 * blocks).clamp(min=1)
+        counts = (group == torch.arange(2 * blocks, device=group.device).unsqueeze(1)).sum(dim=1)
+        scale *= group.numel() / counts.clamp(min=1)
     return scale[group]
 
 
@@ -97,7 +289,7 @@ def minibatch_bounds(rows: int, on_policy_rows: int, cfg: SapgCfg, unit: int = 1
     return [size * i for i in range(count)] + [rows]
 
 
-def clean_first(resets: torch.Tensor, bounds: list[int]) -> tuple[torch.Tensor, list[int]]:
+def unbroken_first(resets: torch.Tensor, bounds: list[int]) -> tuple[torch.Tensor, list[int]]:
     """Order the sequences of every minibatch so that those without a reset come first.
 
     Args:
@@ -109,7 +301,8 @@ def clean_first(resets: torch.Tensor, bounds: list[int]) -> tuple[torch.Tensor, 
         reset in each minibatch. The numbers are read by the host once.
     """
     minibatch = torch.zeros(len(resets), dtype=torch.long, device=resets.device)
-    minibatch[torch.tensor(bounds[1:-1], dtype=torch.long, device=resets.device)] = 1
-    minibatch = minibatch.cumsum(0)
+    for start in bounds[1:-1]:
+        minibatch[start:] += 1
     order = torch.argsort(2 * minibatch + resets, stable=True)
-    return order, torch.bincount(minibatch[~resets], minlength=len(bounds) - 1).tolist()
+    counts = minibatch.new_zeros(len(bounds) - 1).scatter_add_(0, minibatch, resets.logical_not().long())
+    return order, counts.tolist()

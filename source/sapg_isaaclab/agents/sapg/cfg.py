@@ -144,7 +144,8 @@ class SapgCfg(AgentCfg):
 
     rnn_off_policy_values: Literal["stored", "reunroll"] = "stored"
     """Recurrent state behind the values of off-policy rows: the acting policy's at every step (official code), or that
-    of the policy being updated, unrolled from the acting policy's state at the start of the rollout."""
+    of the policy being updated, unrolled from the acting policy's state at the start of the rollout. Their
+    probabilities always come from an unroll."""
 
     # -- learning ------------------------------------------------------------------------------------------------------
     learning_epochs: int = 5
@@ -209,6 +210,10 @@ class SapgCfg(AgentCfg):
 
     normalize_observations: bool = True
     """Whether observations are standardised by running moments, shared by all policies."""
+
+    observation_moments: Literal["minibatch", "update"] = "minibatch"
+    """When these moments take in a rollout: with every minibatch of the first epoch, just before it is learned from
+    (official code), or all of it before the first epoch."""
 
     normalize_values: bool = True
     """Whether values are standardised by running moments, shared by all policies."""

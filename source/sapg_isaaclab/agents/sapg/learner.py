@@ -2,77 +2,71 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from tensordict import TensorDict
 
-from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.gaussian import gaussian_entropy, gaussian_kl, gaussian_log_prob
 from sapg_isaaclab.agents.ranks import ALONE, Ranks
 from sapg_isaaclab.agents.sapg import losses
-from sapg_isaaclab.agents.sapg.cfg import SapgCfg
-from sapg_isaaclab.agents.sapg.networks import BlockActorCritic, Sequences
+from sapg_isaaclab.agents.sapg.batch import Batch, Piece
+from sapg_isaaclab.agents.sapg.networks import Sequences
+from sapg_isaaclab.agents.sapg.policies import Policies
 from sapg_isaaclab.agents.saving import load_grad_scaler
 
-# what one minibatch reports, in this order; averaged over the update and read by the host once
-MINIBATCH_METRICS = ("Loss/policy", "Loss/value", "Loss/entropy", "Loss/bounds", "Policy/kl", "Policy/grad_norm")
+LOSSES = ("Loss/policy", "Loss/value", "Loss/entropy", "Loss/bounds")
 
 
-Piece = tuple[TensorDict, Sequences | None]
-
-
-@dataclasses.dataclass
-class Batch:
-    """Everything an update visits, in the order it does.
+class Step(NamedTuple):
+    """What an optimiser step reports of itself, over the minibatches of all ranks, on the device.
 
     Attributes:
-        rows: All rows. Batch size [R].
-        bounds: Bounds of the minibatches, in units of ``unit`` rows.
-        most: Most units that go through the networks at once; larger minibatches do so in pieces.
-        unit: Rows that stay together: L with an LSTM, else 1.
-        sequences: Recurrent states (S, K, H) and resets (S, L) of the rows' sequences; None without an LSTM.
-        clean: Number of sequences without a reset at the head of each minibatch.
+        losses: Weighted mean losses, in the order of :data:`LOSSES`. Shape (4,).
+        kl: Mean divergence of the rows that steer the step size [nat], scalar.
+        kl_on_policy: Mean divergence of on-policy rows.
+        kl_off_policy: Mean divergence of relabelled rows; 0 where there are none.
+        grad_norm: Norm of the gradient before clipping.
     """
 
-    rows: TensorDict
-    bounds: list[int]
-    most: int
-    unit: int = 1
-    sequences: Sequences | None = None
-    clean: list[int] = dataclasses.field(default_factory=list)
+    losses: torch.Tensor
+    kl: torch.Tensor
+    kl_on_policy: torch.Tensor
+    kl_off_policy: torch.Tensor
+    grad_norm: torch.Tensor
 
-    def minibatches(self) -> Iterator[list[Piece]]:
-        """Rows and sequences of one minibatch after the other, in pieces of equal size. Views, nothing is copied."""
-        for index, (start, end) in enumerate(zip(self.bounds[:-1], self.bounds[1:])):
-            count = -(-(end - start) // self.most)
-            cuts = [start + (end - start) * piece // count for piece in range(count + 1)]
-            yield [self._piece(a, b, index) for a, b in zip(cuts[:-1], cuts[1:])]
 
-    def _piece(self, start: int, end: int, minibatch: int) -> Piece:
-        rows = self.rows[start * self.unit : end * self.unit]
-        if self.sequences is None:
-            return rows, None
-        states, resets, _ = self.sequences
-        clean = min(max(self.bounds[minibatch] + self.clean[minibatch] - start, 0), end - start)
-        return rows, Sequences(states[start:end], resets[start:end], clean)
+class PieceLosses(NamedTuple):
+    """Losses of a piece of a minibatch.
+
+    Attributes:
+        parts: Weighted means over its rows, in the order of :data:`LOSSES`. Shape (4,).
+        divergence: Sums of the divergence over all and over on-policy rows, and the numbers of these rows. Shape (4,).
+        mean: Mean actions of the rows, without gradient. Shape (rows, A).
+        log_std: Log standard deviations of the rows, without gradient. Shape (rows, A).
+    """
+
+    parts: torch.Tensor
+    divergence: torch.Tensor
+    mean: torch.Tensor
+    log_std: torch.Tensor
 
 
 class Learner:
     """Owns the optimiser and takes its steps.
 
     Args:
-        model: Networks of all policies, in one Adam group: clipping the gradient's norm couples policies, and momentum
-            moves a latent in minibatches without its rows (as in the official code).
-        layout: Blocks.
-        cfg: Options.
+        policies: Networks of all policies, in one Adam group: clipping the gradient's norm couples policies, and
+            momentum moves a latent in minibatches without its rows (as in the official code).
         ranks: Processes that take every step together, each with minibatches of its own.
     """
 
-    def __init__(self, model: BlockActorCritic, layout: BlockLayout, cfg: SapgCfg, ranks: Ranks = ALONE) -> None:
-        self.model, self.layout, self.cfg, self.ranks = model, layout, cfg, ranks
+    def __init__(self, policies: Policies, ranks: Ranks = ALONE) -> None:
+        self.policies, self.ranks = policies, ranks
+        self.model, self.layout, self.cfg = policies.model, policies.layout, policies.cfg
+        model, cfg = self.model, self.cfg
+        coefs = self.layout.entropy_coefs(cfg.entropy_loss_scale, cfg.entropy_schedule)
+        self.entropy_coefs = coefs.to(model.device)
         device = torch.device(model.device).type
         rate = torch.tensor(cfg.learning_rate, device=model.device)
         self.optimizer = torch.optim.Adam(model.parameters(), lr=rate, eps=1e-8, fused=True)
@@ -84,9 +78,9 @@ class Learner:
             "enabled": cfg.mixed_precision,
         }
         self._evaluate = model.evaluate
-        self._losses = self.losses
+        self._losses = self._losses_of_inputs
         if cfg.compile:
-            self._losses = torch.compile(self.losses)
+            self._losses = torch.compile(self._losses_of_inputs)
             if model.state_shape is not None:
                 # torch does not trace an LSTM: around it, everything else is compiled
                 self._evaluate = torch.compiler.disable(model.evaluate)
@@ -96,59 +90,79 @@ class Learner:
         """Step size, a scalar on the device."""
         return self.optimizer.param_groups[0]["lr"]
 
-    def learn(self, batch: Batch) -> torch.Tensor:
+    def learn(self, batch: Batch) -> list[Step]:
         """Minibatch steps over all epochs.
 
         Args:
             batch: What to learn from. The reference means and log-stds in it are overwritten.
 
         Returns:
-            Mean of :data:`MINIBATCH_METRICS` over all minibatches of all ranks, on the device.
+            What each step reports of itself.
         """
-        cfg, scaler = self.cfg, self.grad_scaler
-        limit = cfg.grad_norm_clip or float("inf")
-        reports = []
-        for _ in range(cfg.learning_epochs):
-            epoch = len(reports)
-            for pieces in batch.minibatches():
-                self.optimizer.zero_grad(set_to_none=True)
-                total, found = sum(len(rows) for rows, _ in pieces), []
-                for rows, sequences in pieces:
-                    parts, kl, counted, mean, log_std = self._losses(rows, sequences)
-                    parts = parts * (len(rows) / total)
-                    scaler.scale(parts.sum()).backward()
-                    # the next pass measures its divergence from this one (official code)
-                    rows["mean"].copy_(mean)
-                    rows["log_std"].copy_(log_std)
-                    found.append(torch.cat((parts.detach(), torch.stack((kl * counted, counted)))))
-                # before the gradients are unscaled, so that a step is skipped by all ranks or by none
-                sums = self.ranks.average_gradients(self.model.parameters(), torch.stack(found).sum(dim=0))
-                scaler.unscale_(self.optimizer)
-                norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit, foreach=True)
-                scaler.step(self.optimizer)
-                scaler.update()
-                kl = sums[4] / sums[5].clamp(min=1.0 / self.ranks.size)
-                reports.append(torch.cat((sums[:4], torch.stack((kl, norm)))))
+        cfg, steps = self.cfg, []
+        if cfg.observation_moments == "update":
+            self.policies.update_moments(batch.rows, self.ranks)
+        for epoch in range(cfg.learning_epochs):
+            begin = len(steps)
+            for rows, pieces in batch.minibatches():
+                if epoch == 0 and cfg.observation_moments == "minibatch":
+                    self.policies.update_moments(rows, self.ranks)
+                steps.append(self.step(pieces))
             if cfg.learning_rate_schedule == "kl":
-                self.adapt_learning_rate(torch.stack(reports[epoch:])[:, 4].mean())
-        return torch.stack(reports).mean(dim=0)
+                self.adapt_learning_rate(torch.stack([step.kl for step in steps[begin:]]).mean())
+        return steps
 
-    def losses(
-        self, rows: TensorDict, sequences: Sequences | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    def step(self, pieces: list[Piece]) -> Step:
+        """One step of the optimiser, or none where gradients overflow in half precision.
+
+        Args:
+            pieces: A minibatch.
+
+        Returns:
+            What the step reports.
+        """
+        scaler, parameters = self.grad_scaler, list(self.model.parameters())
+        self.optimizer.zero_grad(set_to_none=True)
+        total, found = sum(len(piece.rows) for piece in pieces), []
+        for rows, sequences in pieces:
+            piece = self.losses(rows, sequences)
+            parts = piece.parts * (len(rows) / total)
+            scaler.scale(parts.sum()).backward()
+            # the next pass measures its divergence from this one (official code)
+            rows["mean"].copy_(piece.mean)
+            rows["log_std"].copy_(piece.log_std)
+            found.append(torch.cat((parts.detach(), piece.divergence)))
+        # before the gradients are unscaled, so that a step is skipped by all ranks or by none
+        sums = self.ranks.average_gradients(parameters, torch.stack(found).sum(dim=0))
+        scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.cfg.grad_norm_clip or float("inf"), foreach=True)
+        scaler.step(self.optimizer)
+        scaler.update()
+        parts, (kl, kl_on, rows, rows_on) = sums[:4], sums[4:]
+        least = 1.0 / self.ranks.size
+        mean, mean_on = kl / rows.clamp(min=least), kl_on / rows_on.clamp(min=least)
+        mean_off = (kl - kl_on) / (rows - rows_on).clamp(min=least)
+        return Step(parts, mean_on if self.cfg.kl_scope == "on_policy" else mean, mean_on, mean_off, norm)
+
+    def losses(self, rows: TensorDict, sequences: Sequences | None = None) -> PieceLosses:
         """Losses of a minibatch, or of a piece of one.
 
         Args:
-            rows: Its rows. Batch size [rows].
+            rows: Its rows; the columns are those of :class:`~sapg_isaaclab.agents.sapg.batch.Batch`.
             sequences: Recurrent states and resets of its sequences.
 
         Returns:
-            Weighted mean losses (policy, value, entropy, bounds), the mean divergence from the reference policies, the
-            number of rows that this mean runs over, and the current means and log-stds of the rows without gradient.
+            Losses, divergence from the reference policies, and the policies now.
         """
-        cfg, inputs = self.cfg, rows["inputs"]
+        inputs = self.policies.inputs(rows, self.model.identity(rows["block"]))
+        return PieceLosses(*self._losses(rows, inputs, sequences))
+
+    def _losses_of_inputs(
+        self, rows: TensorDict, inputs: dict[str, torch.Tensor], sequences: Sequences | None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        cfg = self.cfg
         with torch.autocast(**self._half):
-            out = self._evaluate(inputs["observations"], inputs.get("states", None), sequences)
+            out = self._evaluate(inputs["observations"], inputs.get("states"), sequences)
         mean, log_std, values = (column.float() for column in out[:3])
         log_prob = gaussian_log_prob(rows["actions"], mean, log_std)
         value_clip = cfg.ratio_clip if cfg.value_clip_mode == "max" else None
@@ -158,7 +172,7 @@ class Learner:
                     log_prob, rows["log_prob"], rows["advantages"], clip=cfg.ratio_clip, log_mu=rows.get("log_mu", None)
                 ),
                 cfg.value_loss_scale * losses.value_loss(values, rows["values"], rows["returns"], clip=value_clip),
-                losses.entropy_loss(gaussian_entropy(log_std), rows["entropy_coefs"]),
+                losses.entropy_loss(gaussian_entropy(log_std), self.entropy_coefs[rows["block"]]),
                 cfg.bounds_loss_scale * losses.bounds_loss(mean),
             )
         )
@@ -166,12 +180,9 @@ class Learner:
             parts = parts * rows["weights"]
         with torch.no_grad():
             kl = gaussian_kl(mean, log_std, rows["mean"], rows["log_std"])
-            counted = torch.ones_like(kl)
-            if cfg.kl_scope == "on_policy":
-                counted = (rows["group"] < self.layout.num_blocks).to(kl.dtype)
-            count = counted.sum()
-            kl = (kl * counted).sum() / count.clamp(min=1.0)
-        return parts.mean(dim=1), kl, count, mean.detach(), log_std.detach()
+            own = (rows["group"] < self.layout.num_blocks).to(kl.dtype)
+            divergence = torch.stack((kl.sum(), (kl * own).sum(), torch.ones_like(kl).sum(), own.sum()))
+        return parts.mean(dim=1), divergence, mean.detach(), log_std.detach()
 
     def adapt_learning_rate(self, kl: torch.Tensor) -> None:
         """Adapt the step size to a divergence (official schedule), on the device: the host never waits for it.

@@ -6,7 +6,8 @@ phi = e Phi for the table Phi of all latents, that equals [W_x, W_phi Phi^T] [x,
 gathering a row of Phi for every row of input, and without the scattered, non-deterministic sum of its gradient.
 
 Recurrent networks see the same rows, sequence by sequence: S sequences of L steps are S L rows, step after step. How
-many sequences there are follows from the state they start in.
+many sequences there are follows from the state they start in. States are (K, S, H), K first, so that the parts which an
+LSTM asks for, hidden and cell, are views of them.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ class Sequences(NamedTuple):
     """What a recurrent network must know of its rows besides the rows themselves.
 
     Attributes:
-        state: Recurrent state before the first step of each sequence. Shape (S, K, H).
+        state: Recurrent state before the first step of each sequence. Shape (K, S, H).
         resets: Whether an episode begins with the row, so that the state is zeroed before it. Shape (S, L); None where
             none does.
-        clean: The first so many sequences hold no reset and are unrolled in one call; the others step by step.
+        num_unbroken: The first so many sequences hold no reset and are unrolled in one call; the others step by step.
     """
 
     state: torch.Tensor
     resets: torch.Tensor | None = None
-    clean: int = 0
+    num_unbroken: int = 0
 
 
 class Outputs(NamedTuple):
@@ -44,7 +45,7 @@ class Outputs(NamedTuple):
         mean: Mean actions. Shape (rows, A).
         log_std: Log standard deviations. Shape (rows, A).
         values: Standardised values. Shape (rows,).
-        state: Recurrent state after the last step of each sequence. Shape (S, K, H); None without recurrence.
+        state: Recurrent state after the last step of each sequence. Shape (K, S, H); None without recurrence.
     """
 
     mean: torch.Tensor
@@ -62,30 +63,31 @@ def unroll(lstm: nn.LSTM, inputs: torch.Tensor, sequences: Sequences) -> tuple[t
     Args:
         lstm: Single-layer LSTM with ``batch_first``.
         inputs: Shape (S, L, F).
-        sequences: Start states of shape (S, 2, H) (hidden, cell), resets and the number of clean sequences.
+        sequences: Start states of shape (2, S, H) (hidden, cell), resets and the number of unbroken sequences.
 
     Returns:
-        Hidden states (S, L, H) and the state (S, 2, H) after the last step.
+        Hidden states (S, L, H) and the state (2, S, H) after the last step.
     """
-    state, resets, clean = sequences
+    state, resets, unbroken = sequences
     if resets is None:
-        clean = len(inputs)
+        unbroken = len(inputs)
     outputs, finals = [], []
-    if clean:
-        h, c = (state[:clean, i].unsqueeze(0).contiguous() for i in (0, 1))
-        out, (h, c) = lstm(inputs[:clean], (h, c))
+    if unbroken:
+        out, after = lstm(inputs[:unbroken], (state[0:1, :unbroken], state[1:2, :unbroken]))
         outputs.append(out)
-        finals.append(torch.stack((h[0], c[0]), dim=1))
-    if clean < len(inputs):
-        h, c = (state[clean:, i].unsqueeze(0).contiguous() for i in (0, 1))
-        keep = resets[clean:].logical_not().to(inputs.dtype).T[:, None, :, None]
+        finals.append(torch.cat(after))
+    if unbroken < len(inputs):
+        h, c = state[0:1, unbroken:], state[1:2, unbroken:]
+        keep = resets[unbroken:].logical_not().to(inputs.dtype).T[:, None, :, None]
         steps = []
         for t in range(inputs.shape[1]):
-            out, (h, c) = lstm(inputs[clean:, t : t + 1], (h * keep[t], c * keep[t]))
+            out, (h, c) = lstm(inputs[unbroken:, t : t + 1], (h * keep[t], c * keep[t]))
             steps.append(out)
         outputs.append(torch.cat(steps, dim=1))
-        finals.append(torch.stack((h[0], c[0]), dim=1))
-    return torch.cat(outputs), torch.cat(finals)
+        finals.append(torch.cat((h, c)))
+    if len(outputs) == 1:
+        return outputs[0], finals[0]
+    return torch.cat(outputs), torch.cat(finals, dim=1)
 
 
 class BlockTrunk(nn.Module):
@@ -139,10 +141,10 @@ class BlockTrunk(nn.Module):
         Args:
             inputs: Observations with the identity of the policy. Shape (rows, D + M), or (rows, D) with one block.
             latents: Latent of every policy. Shape (M, latent_dim); not read with one block.
-            sequences: State (S, 2, H) and resets of the rows' sequences; not read without an LSTM.
+            sequences: State (2, S, H) and resets of the rows' sequences; not read without an LSTM.
 
         Returns:
-            Features of shape (rows, num_features), and the state (S, 2, H) after the last step, None without an LSTM.
+            Features of shape (rows, num_features), and the state (2, S, H) after the last step, None without an LSTM.
         """
         if self.lstm_first:
             x = inputs[:, : self.num_inputs]
@@ -162,7 +164,7 @@ class BlockTrunk(nn.Module):
         return F.linear(inputs, weight, self.first.bias)
 
     def _recur(self, x: torch.Tensor, sequences: Sequences) -> tuple[torch.Tensor, torch.Tensor]:
-        out, state = unroll(self.lstm, x.view(len(sequences.state), -1, x.shape[-1]), sequences)
+        out, state = unroll(self.lstm, x.view(sequences.state.shape[1], -1, x.shape[-1]), sequences)
         out = out.flatten(0, 1)
         return (out if self.norm is None else self.norm(out)), state
 
@@ -230,6 +232,8 @@ class BlockActorCritic(Model):
                 nn.init.zeros_(module.bias)
         if std_mode == "state":
             nn.init.constant_(self.log_std.bias, initial_log_std)
+        # whose row it is: row i is the identity of policy i
+        self.register_buffer("identities", torch.eye(num_blocks), persistent=False)
         self.to(self.device)
 
     @property
@@ -238,6 +242,20 @@ class BlockActorCritic(Model):
         if self.actor.lstm is None:
             return None
         return (2 if self.critic is None else 4, self.actor.lstm.hidden_size)
+
+    def initial_state(self, rows: int) -> torch.Tensor | None:
+        """Recurrent state at the begin of an episode.
+
+        Args:
+            rows: Number of rows.
+
+        Returns:
+            Zeros of shape (K, rows, H); None without recurrence.
+        """
+        if self.state_shape is None:
+            return None
+        parts, units = self.state_shape
+        return torch.zeros(parts, rows, units, device=self.identities.device)
 
     def evaluate(
         self,
@@ -250,7 +268,7 @@ class BlockActorCritic(Model):
         Args:
             inputs: Standardised observations with the identity of the policy. Shape (rows, D + M); (rows, D) for M = 1.
             critic_inputs: The same for the critic where it sees something else.
-            sequences: State (S, K, H) and resets of the rows' sequences, for recurrent networks.
+            sequences: State (K, S, H) and resets of the rows' sequences, for recurrent networks.
 
         Returns:
             Mean actions, log standard deviations, standardised values, and the state after the last step.
@@ -260,7 +278,7 @@ class BlockActorCritic(Model):
         if self.critic is not None:
             seen = inputs if critic_inputs is None else critic_inputs
             features, critic_state = self.critic(seen, self.latents, _part(sequences, 1))
-            state = None if state is None else torch.cat((state, critic_state), dim=1)
+            state = None if state is None else torch.cat((state, critic_state))
         return Outputs(mean, log_std, self.value(features).squeeze(-1), state)
 
     def policy(self, inputs: torch.Tensor, state: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
@@ -268,7 +286,7 @@ class BlockActorCritic(Model):
 
         Args:
             inputs: As for :meth:`evaluate`. Shape (rows, D + M).
-            state: Recurrent state. Shape (rows, K, H); None without recurrence. The critic's part is left as it is.
+            state: Recurrent state. Shape (K, rows, H); None without recurrence. The critic's part is left as it is.
 
         Returns:
             Mean actions (rows, A), log standard deviations (rows, A) and the state after the step.
@@ -276,7 +294,7 @@ class BlockActorCritic(Model):
         sequences = None if state is None else Sequences(state)
         features, after = self.actor(inputs, self.latents, _part(sequences, 0))
         if after is not None:
-            after = torch.cat((after, state[:, 2:]), dim=1)
+            after = torch.cat((after, state[2:]))
         return (*self._heads(features, inputs), after)
 
     def _heads(self, features: torch.Tensor, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -285,7 +303,9 @@ class BlockActorCritic(Model):
             return mean, self.log_std(features)
         if self.log_std.shape[0] == 1:
             return mean, self.log_std.expand_as(mean)
-        return mean, inputs[:, self.num_observations :] @ self.log_std
+        # a choice, not a computation: half precision must not round it
+        with torch.autocast(mean.device.type, enabled=False):
+            return mean, inputs[:, self.num_observations :] @ self.log_std
 
     def identity(self, blocks: torch.Tensor) -> torch.Tensor | None:
         """One-hot identity of policies.
@@ -296,7 +316,7 @@ class BlockActorCritic(Model):
         Returns:
             One-hot rows of shape (rows, M); None with one block.
         """
-        return F.one_hot(blocks, self.num_blocks).float() if self.num_blocks > 1 else None
+        return self.identities[blocks] if self.num_blocks > 1 else None
 
     def compute(self, inputs: dict[str, Any], *, role: str = "") -> tuple[torch.Tensor, dict[str, Any]]:
         """Mean actions or values, skrl's way.
@@ -307,7 +327,7 @@ class BlockActorCritic(Model):
 
         Returns:
             Mean actions (rows, A) with ``log_std``, or values (rows, 1). A recurrent network takes a single step from
-            ``state`` (rows, K, H), zero if missing, and returns the next one as ``state``.
+            ``state`` (K, rows, H), zero if missing, and returns the next one as ``state``.
         """
         observations = inputs["observations"]
         if self.num_blocks > 1:
@@ -315,8 +335,7 @@ class BlockActorCritic(Model):
             observations = torch.cat((observations, self.identity(blocks)), dim=1)
         sequences = None
         if self.state_shape is not None:
-            zero = observations.new_zeros(len(observations), *self.state_shape)
-            sequences = Sequences(inputs.get("state", zero))
+            sequences = Sequences(inputs.get("state", self.initial_state(len(observations))))
         out = self.evaluate(observations, inputs.get("states"), sequences)
         extra = {} if out.state is None else {"state": out.state}
         return (out.values.unsqueeze(-1), extra) if role == "value" else (out.mean, {"log_std": out.log_std, **extra})
@@ -342,4 +361,4 @@ class BlockActorCritic(Model):
 def _part(sequences: Sequences | None, trunk: int) -> Sequences | None:
     if sequences is None:
         return None
-    return sequences._replace(state=sequences.state[:, 2 * trunk : 2 * trunk + 2])
+    return sequences._replace(state=sequences.state[2 * trunk : 2 * trunk + 2])

@@ -9,6 +9,7 @@ from tensordict import TensorDict
 
 from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.normalizer import RunningMoments
+from sapg_isaaclab.agents.ranks import Ranks
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 from sapg_isaaclab.agents.sapg.networks import BlockActorCritic, Outputs, Sequences
 from sapg_isaaclab.agents.saving import check_shapes
@@ -37,12 +38,13 @@ class Policies:
                     "agent.critic_input=states, but this environment has no privileged state; remove the option"
                 )
             widths["states"] = model.num_states
-        self.scalers = torch.nn.ModuleDict(
-            {name: RunningMoments(width, device=model.device) for name, width in widths.items()}
-        )
-        self.value_scaler = RunningMoments(1, device=model.device)
+        moments = {"correction": 1, "device": model.device}  # the unbiased variance (official code)
+        self.scalers = torch.nn.ModuleDict({name: RunningMoments(width, **moments) for name, width in widths.items()})
+        self.value_scaler = RunningMoments(1, **moments)
 
-    def seen(self, observations: torch.Tensor, states: torch.Tensor | None, *, critic: bool = True) -> TensorDict:
+    def network_rows(
+        self, observations: torch.Tensor, states: torch.Tensor | None, *, critic: bool = True
+    ) -> TensorDict:
         """What the networks see of a step.
 
         Args:
@@ -63,43 +65,69 @@ class Policies:
             rows["states"] = states
         return TensorDict(rows, batch_size=[len(observations)])
 
-    def inputs(self, rows: TensorDict, blocks: torch.Tensor) -> dict[str, torch.Tensor]:
+    def inputs(self, rows: TensorDict, identity: torch.Tensor | None) -> dict[str, torch.Tensor]:
         """Standardise every input and append the one-hot identity of the row's policy.
 
         Args:
-            rows: What :meth:`seen` returned. Batch size [rows].
-            blocks: Whose policy looks at each row. Shape (rows,).
+            rows: Has what :meth:`network_rows` returned. Batch size [rows].
+            identity: Whose policy looks at each row, as :meth:`BlockActorCritic.identity` has it.
 
         Returns:
             Inputs of the networks by name, of shape (rows, D + M); (rows, D) with one block.
         """
-        identity = self.model.identity(blocks)
         inputs = {}
-        for name, value in rows.items():
-            value = self.scalers[name].normalize(value) if self.cfg.normalize_observations else value
-            inputs[name] = value if identity is None else torch.cat((value, identity), dim=1)
+        for name, scaler in self.scalers.items():
+            if name in rows.keys():
+                value = scaler.normalize(rows[name]) if self.cfg.normalize_observations else rows[name]
+                inputs[name] = value if identity is None else torch.cat((value, identity), dim=1)
         return inputs
 
     def evaluate(
-        self, rows: TensorDict, blocks: torch.Tensor | int, sequences: Sequences | torch.Tensor | None = None
+        self,
+        rows: TensorDict,
+        who: torch.Tensor | int | None,
+        sequences: Sequences | torch.Tensor | None = None,
     ) -> Outputs:
         """Policy and value of rows.
 
         Args:
-            rows: What :meth:`seen` returned. Batch size [rows].
-            blocks: Whose policy looks at each row, shape (rows,), or one block for all.
+            rows: What :meth:`network_rows` returned. Batch size [rows].
+            who: Whose policy looks at each row, as :meth:`BlockActorCritic.identity` has it, or one block for all.
             sequences: Recurrent states and resets of the rows' sequences; a tensor of states means single steps.
 
         Returns:
             Outputs of the networks, with values in reward units.
         """
-        if isinstance(blocks, int):
-            blocks = torch.full((len(rows),), blocks, device=self.model.device)
+        if isinstance(who, int):
+            who = self.identity_of(who, len(rows))
         if isinstance(sequences, torch.Tensor):
             sequences = Sequences(sequences)
-        inputs = self.inputs(rows, blocks)
+        inputs = self.inputs(rows, who)
         out = self.model.evaluate(inputs["observations"], inputs.get("states"), sequences)
         return out._replace(values=self.value_scaler.denormalize(out.values)) if self.cfg.normalize_values else out
+
+    def identity_of(self, block: int, rows: int) -> torch.Tensor | None:
+        """The same one-hot identity in all rows.
+
+        Args:
+            block: Whose.
+            rows: Number of rows.
+
+        Returns:
+            View of shape (rows, M); None with one block.
+        """
+        return self.model.identities[block].expand(rows, -1) if self.layout.num_blocks > 1 else None
+
+    def update_moments(self, rows: TensorDict, ranks: Ranks) -> None:
+        """Take rows into the moments of what the networks see, if it is standardised.
+
+        Args:
+            rows: Has what :meth:`network_rows` returned. Batch size [rows].
+            ranks: Processes whose rows are all taken.
+        """
+        if self.cfg.normalize_observations:
+            for name, scaler in self.scalers.items():
+                scaler.update(rows[name], ranks)
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, latents, standard deviations, moments and the block table."""
@@ -131,8 +159,8 @@ class Policies:
         self.value_scaler.load_state_dict(state["value_scaler"])
 
 
-class Player:
-    """One policy in any number of environments, without learning.
+class Player(torch.nn.Module):
+    """One policy in any number of environments, without learning. It follows the policies while they are trained.
 
     Args:
         policies: The policies.
@@ -144,12 +172,15 @@ class Player:
     """
 
     def __init__(self, policies: Policies, block: int, deterministic: bool) -> None:
+        super().__init__()
         policies.layout.check_block(block)
+        # modules of its own, so that torch.jit.trace finds their parameters
+        self.model, self.scalers = policies.model, policies.scalers
         self._policies, self._block, self._deterministic = policies, block, deterministic
         self._state: torch.Tensor | None = None
 
     @torch.no_grad()
-    def __call__(self, observations: torch.Tensor) -> torch.Tensor:
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
         """Act.
 
         Args:
@@ -158,12 +189,12 @@ class Player:
         Returns:
             Unclamped actions of shape (N, A).
         """
-        policies = self._policies
-        if policies.recurrent and self._state is None:
-            self._state = torch.zeros(len(observations), *policies.model.state_shape, device=observations.device)
-        blocks = torch.full((len(observations),), self._block, device=observations.device)
-        inputs = policies.inputs(policies.seen(observations, None, critic=False), blocks)
-        mean, log_std, self._state = policies.model.policy(inputs["observations"], self._state)
+        policies, rows = self._policies, len(observations)
+        if self._state is None:
+            self._state = self.model.initial_state(rows)
+        seen = policies.network_rows(observations, None, critic=False)
+        inputs = policies.inputs(seen, policies.identity_of(self._block, rows))
+        mean, log_std, self._state = self.model.policy(inputs["observations"], self._state)
         return mean if self._deterministic else mean + log_std.exp() * torch.randn_like(mean)
 
     def reset(self, done: torch.Tensor) -> None:
@@ -173,4 +204,4 @@ class Player:
             done: Whether it did, boolean. Shape (N,) or (N, 1).
         """
         if self._state is not None:
-            self._state = self._state * done.logical_not().view(-1, 1, 1)
+            self._state = self._state * done.logical_not().view(1, -1, 1)

@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 import torch
+from tensordict import TensorDict
 
 from sapg_isaaclab.agents.blocks import BlockLayout
+
+
+def episode_begins(rollout: TensorDict) -> torch.Tensor:
+    """Whether an episode begins with a step, so that the recurrent state is zeroed before it.
+
+    Args:
+        rollout: ``terminated`` and ``truncated``, of shape (T, N, 1).
+
+    Returns:
+        Boolean, shape (T, N); never at t = 0, before which the state is zeroed already.
+    """
+    done = (rollout["terminated"] | rollout["truncated"]).squeeze(-1)
+    return torch.cat((torch.zeros_like(done[:1]), done[:-1]))
 
 
 class RolloutStates:
@@ -24,8 +38,9 @@ class RolloutStates:
         self, steps: int, length: int, layout: BlockLayout, shape: tuple[int, int], device: torch.device
     ) -> None:
         self.length, self.layout = length, layout
-        self.starts = torch.zeros(steps // length, layout.num_envs, *shape, device=device)
-        self._every = torch.zeros(steps, 0, layout.block_size, *shape, device=device)
+        parts, units = shape
+        self.starts = torch.zeros(parts, steps // length, layout.num_envs, units, device=device)
+        self._every = torch.zeros(0, parts, steps, layout.block_size, units, device=device)
         self._kept: list[int] = []
 
     def begin(self, kept: list[int]) -> None:
@@ -34,9 +49,8 @@ class RolloutStates:
         Args:
             kept: Blocks of which the state before every step is kept.
         """
-        if len(kept) != self._every.shape[1]:
-            steps, _, *rest = self._every.shape
-            self._every = self._every.new_zeros(steps, len(kept), *rest)
+        if len(kept) != len(self._every):
+            self._every = self._every.new_zeros(len(kept), *self._every.shape[1:])
         self._kept = kept
 
     def record(self, t: int, state: torch.Tensor) -> None:
@@ -44,12 +58,12 @@ class RolloutStates:
 
         Args:
             t: Index of the step in the rollout.
-            state: States of all environments. Shape (N, K, H).
+            state: States of all environments. Shape (K, N, H).
         """
         if t % self.length == 0:
-            self.starts[t // self.length].copy_(state)
+            self.starts[:, t // self.length].copy_(state)
         for slot, block in enumerate(self._kept):
-            self._every[t, slot].copy_(state[self.layout.slice(block)])
+            self._every[slot, :, t].copy_(state[:, self.layout.slice(block)])
 
     def before_rows(self, rows: torch.Tensor) -> torch.Tensor:
         """States before rows that begin a sequence.
@@ -58,10 +72,21 @@ class RolloutStates:
             rows: Index t N + n of rows whose t is a multiple of L. Shape (S,).
 
         Returns:
-            States of shape (S, K, H).
+            States of shape (K, S, H).
         """
         envs = self.layout.num_envs
-        return self.starts[rows // envs // self.length, rows % envs]
+        return self.starts[:, rows // envs // self.length, rows % envs]
+
+    def sequences_of(self, block: int) -> torch.Tensor:
+        """States before the sequences of a block, environment by environment.
+
+        Args:
+            block: Block index.
+
+        Returns:
+            States of shape (K, B T / L, H).
+        """
+        return self.starts[:, :, self.layout.slice(block)].transpose(1, 2).flatten(1, 2)
 
     def of_block(self, block: int) -> torch.Tensor:
         """States before every step of a kept block.
@@ -70,6 +95,6 @@ class RolloutStates:
             block: Block index.
 
         Returns:
-            States of shape (T, B, K, H).
+            States of shape (K, T, B, H).
         """
-        return self._every[:, self._kept.index(block)]
+        return self._every[self._kept.index(block)]

@@ -6,7 +6,7 @@ import torch
 
 from sapg_isaaclab.agents.gaussian import gaussian_entropy
 from sapg_isaaclab.agents.sapg.aggregation import Pair
-from sapg_isaaclab.agents.sapg.learner import MINIBATCH_METRICS
+from sapg_isaaclab.agents.sapg.learner import LOSSES, Step
 
 
 def importance_statistics(log_mu: torch.Tensor, *, clip: float) -> dict[str, torch.Tensor]:
@@ -30,8 +30,31 @@ def importance_statistics(log_mu: torch.Tensor, *, clip: float) -> dict[str, tor
     }
 
 
+def learned(steps: list[Step], *, off_policy: bool) -> dict[str, torch.Tensor]:
+    """Means over the steps of an update.
+
+    Args:
+        steps: What each step reports of itself.
+        off_policy: Whether the update had relabelled rows.
+
+    Returns:
+        Scalars on the device by tag. A step that was skipped, because gradients overflowed in half precision, has no
+        gradient norm: the mean runs over the others, and ``Policy/skipped_steps`` counts it.
+    """
+    columns = Step(*(torch.stack(column) for column in zip(*steps)))
+    finite = columns.grad_norm.isfinite()
+    numbers = dict(zip(LOSSES, columns.losses.mean(dim=0)))
+    numbers |= {"Policy/kl": columns.kl.mean(), "Policy/kl_on_policy": columns.kl_on_policy.mean()}
+    if off_policy:
+        numbers["Policy/kl_off_policy"] = columns.kl_off_policy.mean()
+    norms = torch.where(finite, columns.grad_norm, 0.0).sum()
+    numbers["Policy/grad_norm"] = norms / finite.sum().clamp(min=1)
+    numbers["Policy/skipped_steps"] = finite.logical_not().sum()
+    return numbers
+
+
 def report(
-    learned: torch.Tensor,
+    steps: list[Step],
     learning_rate: torch.Tensor,
     log_std: torch.Tensor,
     pairs: list[Pair],
@@ -42,7 +65,7 @@ def report(
     """Numbers of an update by tag.
 
     Args:
-        learned: Means of :data:`MINIBATCH_METRICS`.
+        steps: What each step of the update reports of itself.
         learning_rate: Step size, scalar.
         log_std: Log standard deviations of every policy. Shape (M, A).
         pairs: (target, source) pairs of the update.
@@ -53,7 +76,7 @@ def report(
         Numbers on the host.
     """
     blocks = range(len(log_std))
-    numbers = dict(zip(MINIBATCH_METRICS, learned)) | {"Policy/learning_rate": learning_rate}
+    numbers = learned(steps, off_policy=log_mu is not None) | {"Policy/learning_rate": learning_rate}
     numbers |= dict(zip((f"Block_{block}/std" for block in blocks), log_std.exp().mean(dim=-1)))
     numbers |= dict(zip((f"Block_{block}/entropy" for block in blocks), gaussian_entropy(log_std)))
     if log_mu is not None:
