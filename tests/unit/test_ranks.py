@@ -214,6 +214,34 @@ def test_ranks_stay_bit_identical_and_draw_the_same_followers_while_their_data_d
     assert not torch.equal(one[3], other[3])
 
 
+def overflow_on_one(rank):
+    """A minibatch whose gradient overflows on rank 1 alone."""
+    agent = make_agent(ToyEnv(N // SIZE, seed=rank, episode_length=6), 0)
+    agent.learner.grad_scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+    before, take = agent.model.state_dict()["value.weight"].clone(), agent.learner.step
+    kept = []
+
+    def step(pieces):
+        if rank == 1 and not kept:
+            pieces = [piece._replace(rows=piece.rows.clone()) for piece in pieces]
+            pieces[0].rows["advantages"][0] = float("inf")
+        report = take(pieces)
+        kept.append((report.grad_norm.isfinite().item(), agent.model.value.weight.detach().clone()))
+        return report
+
+    agent.learner.step = step
+    run(agent, ToyEnv(N // SIZE, seed=rank, episode_length=6), 1)
+    return before, kept, agent.metrics["Policy/skipped_steps"], agent.learner.grad_scaler.get_scale()
+
+
+def test_an_overflow_on_one_rank_skips_the_step_on_all(team):
+    one, other = team.values(overflow_on_one)
+    for before, kept, skipped, scale in (one, other):
+        assert not kept[0][0] and kept[0][1].equal(before) and (skipped, scale) == (1.0, 32.0)
+        assert all(finite for finite, _ in kept[1:]) and not kept[-1][1].equal(before)
+    assert one[1][-1][1].equal(other[1][-1][1])
+
+
 def moments_of(rank, rows):
     ranks, mine = Ranks.current(), rows[:100] if rank == 0 else rows[100:]
     scaler = RunningMoments(2)

@@ -9,6 +9,7 @@ from tensordict import TensorDict
 from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.gaussian import gaussian_log_prob
 from sapg_isaaclab.agents.sapg import SAPG, SapgCfg
+from sapg_isaaclab.agents.sapg import agent as agent_module
 from sapg_isaaclab.agents.sapg.aggregation import relabel
 from sapg_isaaclab.agents.sapg.batch import Piece
 from sapg_isaaclab.agents.sapg.report import learned
@@ -145,23 +146,74 @@ def test_followers_spread_orders_by_their_coefficient():
     assert agent.metrics["Block_0/std"] < agent.metrics["Block_1/std"] < agent.metrics["Block_2/std"]
 
 
-def test_clipped_gradient_couples_policies():
-    """One norm over all parameters: a follower's exploding gradient scales the leader's down."""
+def test_the_gradient_norm_of_all_policies_together_is_clipped_and_reported_before():
+    """A follower's exploding gradient scales the leader's down."""
+    agent, env = make(normalize_advantages=False)
+    collect(agent, env)
+    batch, _ = rows_of(agent, [(0, 1)])
+    ends = {}
+    for limit in (0.0, 1.0):
+        agent.cfg.grad_norm_clip = limit
+        state = copy.deepcopy(agent.state_dict())
+        rows = batch.clone()
+        rows["advantages"] = torch.where(rows["block"] == 2, 1e4, rows["advantages"])
+        step = agent.learner.step([Piece(rows, None)])
+        ends[limit] = (step.grad_norm, agent.model.latents.grad.clone(), agent.model.value.weight.grad.clone())
+        agent.load_state_dict(state)
+    assert ends[1.0][0] == ends[0.0][0] > 100.0
+    for clipped, free in zip(ends[1.0][1:], ends[0.0][1:]):
+        assert free.abs().max() > 0
+        torch.testing.assert_close(clipped, free / ends[0.0][0], atol=1e-9, rtol=1e-4)
+
+
+@pytest.mark.parametrize("bad", [float("inf"), float("nan")])
+def test_an_overflow_skips_the_step_halves_the_scale_and_is_counted(bad):
+    agent, env = make(mini_batches=1, mini_batch_size=1000)
+    collect(agent, env)
+    agent.learner.grad_scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
+    batch, _ = agent.batch()
+    before = {name: value.detach().clone() for name, value in agent.model.named_parameters()}
+    good = batch.rows.clone()
+    batch.rows["advantages"][0] = bad
+    skipped = agent.learner.step([Piece(batch.rows, None)])
+    assert not skipped.grad_norm.isfinite() and agent.learner.grad_scaler.get_scale() == 32.0
+    assert all(value.equal(before[name]) for name, value in agent.model.named_parameters())
+    taken = agent.learner.step([Piece(good, None)])
+    assert taken.grad_norm.isfinite() and agent.learner.grad_scaler.get_scale() == 32.0
+    assert not agent.model.value.weight.equal(before["value.weight"])
+    numbers = learned([skipped, taken], off_policy=True)
+    assert numbers["Policy/skipped_steps"] == 1 and numbers["Policy/grad_norm"] == taken.grad_norm
+
+
+def test_half_precision_leaves_log_stds_as_they_are():
+    """Choosing a row of the table is no computation."""
     agent, _ = make()
-    parameters = list(agent.model.parameters())
-    for parameter in parameters:
-        parameter.grad = torch.full_like(parameter, 0.01)
-    agent.model.latents.grad[2] = 1e6
-    torch.nn.utils.clip_grad_norm_(parameters, agent.cfg.grad_norm_clip)
-    norm = torch.stack([p.grad.norm() for p in parameters]).norm()
-    assert norm <= 1.0 + 1e-5 and agent.model.latents.grad[0].abs().max() < 1e-6
+    with torch.no_grad():
+        agent.model.log_std.copy_(torch.linspace(-1.0, 1.0, 6).view(3, 2) / 3.0)
+    identity = agent.model.identity(torch.arange(3))
+    rows = torch.cat((torch.zeros(3, 5), identity), dim=1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = agent.model.evaluate(rows)
+    assert out.mean.dtype == torch.bfloat16 and out.log_std.equal(agent.model.log_std)
 
 
-def test_gradient_norm_limit_reaches_the_step():
-    agent, env = make()
-    run(agent, env, 4)
-    norm = torch.stack([p.grad.norm() for p in agent.model.parameters()]).norm()
-    assert norm <= agent.cfg.grad_norm_clip + 1e-5
+def test_a_warning_says_once_that_followers_teach_nothing(monkeypatch):
+    said = []
+    monkeypatch.setattr(agent_module.logger, "warning", said.append)
+    agent, _ = make()
+    for share in [0.05] * 19 + [0.2] + [0.05] * 40:
+        agent.metrics = {"OffPolicy/effective_sample_share": share}
+        agent._watch_sample_share()
+    assert len(said) == 1 and "effective_sample_share" in said[0]
+
+
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("options", [{}, {"rnn_units": 8}, {"num_blocks": 1}])
+def test_a_player_can_be_traced(options):
+    agent, env = make(**options)
+    observations = env.reset()[0]
+    traced = torch.jit.trace(agent.player(0), observations, check_trace=False)
+    torch.testing.assert_close(traced(observations), agent.player(0)(observations))
 
 
 @pytest.mark.parametrize(

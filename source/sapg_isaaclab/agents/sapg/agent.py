@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, Unpack
 
 import torch
+from skrl import logger
 from tensordict import TensorDict
 
 from sapg_isaaclab.agents.base import AgentArguments, BaseAgent
@@ -22,6 +23,9 @@ from sapg_isaaclab.agents.sapg.networks import Sequences
 from sapg_isaaclab.agents.sapg.policies import Player, Policies
 from sapg_isaaclab.agents.sapg.recurrence import RolloutStates, episode_begins
 from sapg_isaaclab.agents.sapg.report import report
+
+POOR_SHARE, POOR_UPDATES = 0.1, 20
+"""A warning is due when the effective share of relabelled rows stays below this for so many updates."""
 
 
 class Acted(NamedTuple):
@@ -79,6 +83,7 @@ class SAPG(BaseAgent):
         blocks = torch.arange(self.layout.num_envs, device=self.device) // self.layout.block_size
         self._identity = self.model.identity(blocks)  # of the policy that acts in each environment
         self._steps = 0  # of all environments, so far
+        self._poor_updates = 0  # in a row
         self._acted: Acted | None = None
         self._after: TensorDict | None = None  # what the networks see after the newest step
         self._state: torch.Tensor | None = None
@@ -272,6 +277,17 @@ class SAPG(BaseAgent):
             log_mu = None if off is None else off.log_mu
             rate = self.learner.learning_rate
             self.publish(report(steps, rate, log_std, self.pairs, log_mu, clip=self.cfg.ratio_clip))
+        self._watch_sample_share()
+
+    def _watch_sample_share(self) -> None:
+        """Say once that relabelled rows have nearly nothing to teach, where that lasts."""
+        share = self.metrics.get("OffPolicy/effective_sample_share", 1.0)
+        self._poor_updates = self._poor_updates + 1 if share < POOR_SHARE else 0
+        if self._poor_updates == POOR_UPDATES and self.ranks.is_main:
+            logger.warning(
+                f"OffPolicy/effective_sample_share has been below {POOR_SHARE} for {POOR_UPDATES} updates: the leader"
+                " is so far from the followers that it learns next to nothing from their data"
+            )
 
     @torch.no_grad()
     def batch(self) -> tuple[Batch, OffPolicyRows | None]:
@@ -317,7 +333,7 @@ class SAPG(BaseAgent):
             return mean, log_std, out.values.view(steps + 1, -1)
         by_env, resets = rows.transpose(0, 1).flatten(), episode_begins(rollout)[:, where].T
         cut = resets.reshape(-1, self.cfg.sequence_length).clone()
-        cut[:, 0] = False  # the stored state is zeroed already
+        cut[:, 0].fill_(False)  # the stored state is zeroed already
         out = self.policies.evaluate(by_env, target, Sequences(self._states.sequences_of(source), cut))
         mean, log_std = (column.view(-1, steps, column.shape[-1]).transpose(0, 1) for column in out[:2])
         state = self._state[:, where]

@@ -170,7 +170,7 @@ def assemble(
     num_unbroken: list[int] = []
     if policies.recurrent:
         resets = episode_begins(memory.rollout).flatten()[rows[order]].view(-1, unit)
-        resets[:, 0] = False
+        resets[:, 0].fill_(False)
         by_minibatch, num_unbroken = unbroken_first(resets.any(dim=1), bounds)
         order, resets = order.view(-1, unit)[by_minibatch].flatten(), resets[by_minibatch]
     rows = rows[order]
@@ -258,7 +258,7 @@ def row_weights(group: torch.Tensor, layout: BlockLayout, cfg: SapgCfg) -> torch
     if cfg.loss_reduction == "row_mean" and cfg.lambda_off == 1.0:
         return None
     scale = torch.ones(2 * blocks, device=group.device)
-    scale[blocks:] = cfg.lambda_off
+    scale[blocks:].fill_(cfg.lambda_off)
     if cfg.loss_reduction == "policy_sum":
         counts = (group == torch.arange(2 * blocks, device=group.device).unsqueeze(1)).sum(dim=1)
         scale *= group.numel() / counts.clamp(min=1)
