@@ -12,6 +12,7 @@ from sapg_isaaclab.commands.task_config import plain, resolve_configs
 from sapg_isaaclab.deploy import load_policy
 from sapg_isaaclab.runs import checkpoint
 from sapg_isaaclab.runs.run_folder import RunFolder, find_runs
+from sapg_isaaclab.runs.shipping import policy_only
 from toy_env import ToyEnv
 
 TOKENS = ["presets=paper"]
@@ -76,6 +77,21 @@ def test_a_named_file_is_of_its_ending(made, file_format):
     assert export("--checkpoint", made[0].path, "--output", "policy.pt", *file_format) == 0
     actions = load_policy("policy.pt")(np.zeros((1, SIZES[0])))
     np.testing.assert_allclose(actions, made[1].player(0)(torch.zeros(1, SIZES[0])).numpy(), atol=1e-5)
+
+
+def test_a_policy_that_comes_with_the_package_is_exported_into_the_working_folder(made, tmp_path, monkeypatch):
+    # what is shipped holds the policies and nothing else of a checkpoint
+    run, agent = made
+    (tmp_path / "pretrained").mkdir()
+    saved = checkpoint.load(run.checkpoints / "agent_7.pt")
+    saved |= {"wall_time_s": 1.0, "versions": {}}
+    checkpoint.save(tmp_path / "pretrained" / "allegro_reorient.pt", policy_only(saved))
+    monkeypatch.setattr(checkpoint, "PRETRAINED", tmp_path / "pretrained")
+    assert export("--task", TASK, "--checkpoint", "pretrained") == 0
+    policy = load_policy(tmp_path / "exported" / "allegro_reorient_block_0.onnx")
+    rows = torch.randn(5, SIZES[0])
+    torch.testing.assert_close(policy(rows), agent.player(0)(rows), rtol=0, atol=1e-5)
+    assert policy.metadata["training"]["checkpoint"] == "allegro_reorient.pt"
 
 
 REFUSED = {

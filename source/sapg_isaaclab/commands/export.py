@@ -158,7 +158,7 @@ def _target(output: str | None, job: Replay, file_format: str) -> pathlib.Path:
     folder = job.run.path / "exported" if own else pathlib.Path("exported")
     if folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK)):
         raise InputError(f"cannot write in {folder}; name a file with --output FILE")
-    stem = f"agent_{job.saved['iteration']}_block_{job.block}"
+    stem = f"{job.path.stem}_block_{job.block}"
     names = (folder / f"{stem}{f'_{count}' if count else ''}{SUFFIXES[file_format]}" for count in range(10_000))
     return next(name for name in names if not name.exists() and not sidecar(name).exists())
 
