@@ -175,7 +175,7 @@ def _text(job: Replay, report: Report) -> str:
             f"  {sizes}{f', LSTM of {units} units' if units else ''}, {size:.2f} MB",
             f"  actions differ from the policy's by at most {report.difference:.1e}"
             f" ({steps} {report.recording.source} steps of {rows} robots)",
-            f"  {report.actions_per_second:,.0f} actions per second for one robot on one core",
+            f"  {report.actions_per_second:,.0f} actions per second of one core for one robot",
             f"written: {report.path} and {report.path.name}.json",
             f"use it: from sapg_isaaclab.deploy import load_policy; policy = load_policy({str(report.path)!r})",
         )

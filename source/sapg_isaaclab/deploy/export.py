@@ -45,7 +45,7 @@ class Report:
     """What both saw."""
 
     actions_per_second: float
-    """Steps of one robot per second, in this process."""
+    """Steps of one robot per second of one core."""
 
 
 def export_policy(
