@@ -476,7 +476,8 @@ def test_random_actions_stay_finite_and_within_limits(env):
     assert (env.object_pos[:, 2] > -0.01).all()
 
 
-def test_joints_that_the_engine_left_beyond_their_limits_are_put_back(env, monkeypatch):
+@pytest.mark.parametrize("on_cpu", [True, False])
+def test_joints_that_the_engine_left_beyond_their_limits_are_put_back(env, monkeypatch, on_cpu):
     env.reset()
     park_robot(env)
     index = JOINTS.index("index_joint_1")
@@ -493,6 +494,8 @@ def test_joints_that_the_engine_left_beyond_their_limits_are_put_back(env, monke
     env._hold_stops()
     torch.testing.assert_close(env.joint_pos, beyond)
     monkeypatch.undo()
+    # a CPU asks whether any joint is beyond, a GPU writes under a mask
+    monkeypatch.setattr(env, "_on_cpu", on_cpu)
     env._hold_stops()
     expected = beyond.clone()
     expected[1:3, index] = UPPER[index]

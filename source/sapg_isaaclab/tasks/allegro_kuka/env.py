@@ -178,9 +178,22 @@ class AllegroKukaEnv(TaskEnv):
     # dones, rewards
 
     def _hold_stops(self) -> None:
-        """Put joints that the engine left beyond their limits back onto them; few of a million need it."""
+        """Put joints that the engine left beyond their limits back onto them; few of a million need it.
+
+        On a CPU, where the host knows, nothing is written when none does; elsewhere a mask says which environments do,
+        so that the host need not wait for an answer.
+        """
         pos, lower, upper = self.joint_pos, self._joint_lower, self._joint_upper
         beyond = (overshoot(pos, lower, upper) > self.cfg.joint_limit_tolerance).any(-1)
+        if not self._on_cpu:
+            data, stops = self.robot.data, put_on_stops(pos, self.joint_vel, lower, upper)
+            pos, vel = (
+                everything.torch.index_copy(1, self._joint_ids, values)
+                for everything, values in zip((data.joint_pos, data.joint_vel), stops)
+            )
+            mask = wp.from_torch(beyond, dtype=wp.bool)
+            self.robot.write_joint_state_to_sim_mask(position=pos, velocity=vel, env_mask=mask)
+            return
         if not beyond.any():
             return
         rows = beyond.nonzero().squeeze(-1)

@@ -5,6 +5,8 @@ Positions are in the environment frame [m], quaternions xyzw. Source: official c
 
 from __future__ import annotations
 
+import functools
+
 import torch
 
 CENTER = ((0.0, 0.0, 0.0),)
@@ -26,8 +28,16 @@ def uniform(low: tuple[float, ...], high: tuple[float, ...], count: int, device:
     Returns:
         Points, shape (count, d).
     """
-    low, high = torch.tensor(low, device=device), torch.tensor(high, device=device)
-    return low + (high - low) * torch.rand(count, len(low), device=device)
+    low, span = _box(tuple(low), tuple(high), device)
+    return low + span * torch.rand(count, len(low), device=device)
+
+
+@functools.cache
+def _box(low: tuple[float, ...], high: tuple[float, ...], device: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Lower corner and edges of a box, made once: an upload makes the host wait for the device."""
+    with torch.inference_mode(False):
+        low, high = torch.tensor(low, device=device), torch.tensor(high, device=device)
+        return low, high - low
 
 
 def uniform_rotation(count: int, device: str) -> torch.Tensor:
@@ -136,7 +146,9 @@ class Throw:
         Returns:
             Centres of the bucket's bottom [m], shape (N, 3).
         """
-        return goal_pos - goal_pos.new_tensor((0.0, 0.0, self._height))
+        pos = goal_pos.clone()
+        pos[:, 2] -= self._height
+        return pos
 
     def hand_lost(self, tip_distance: torch.Tensor) -> torch.Tensor:
         """Whether the hand has gone too far from the object to go on.
