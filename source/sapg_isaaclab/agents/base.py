@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NotRequired, TypedDict
+from typing import Any, ClassVar, NotRequired, TypedDict, cast
 
 import gymnasium
 import torch
@@ -54,6 +54,9 @@ class BaseAgent(Agent):
     """Class of the memory."""
 
     cfg: Any
+    memory: Any
+    models: dict[str, Any]
+    write_interval: Any
 
     def __init__(
         self,
@@ -67,8 +70,7 @@ class BaseAgent(Agent):
         cfg: AgentCfg | dict[str, Any] | None = None,
         num_envs: int | None = None,
     ) -> None:
-        if not isinstance(cfg, AgentCfg):
-            cfg = self.CFG(**(cfg or {}))
+        options: Any = cfg if isinstance(cfg, AgentCfg) else self.CFG(**(cfg or {}))
         if memory is not None and not isinstance(memory, self.MEMORY):
             raise ValueError(
                 f"{type(self).__name__} needs a {self.MEMORY.__name__}, not {type(memory).__name__};"
@@ -76,11 +78,11 @@ class BaseAgent(Agent):
             )
         if num_envs is None and memory is not None:
             num_envs = memory.num_envs
-        self.layout: BlockLayout = cfg.check(num_envs)
+        self.layout: BlockLayout = options.check(num_envs)
         self.metrics: dict[str, float] = {}
         self.decisions: list[dict[str, Any]] = []
         super().__init__(
-            cfg=cfg,
+            cfg=options,
             models=models,
             memory=memory,
             observation_space=observation_space,
@@ -164,7 +166,7 @@ class BaseAgent(Agent):
         Raises:
             ValueError: If the algorithm needs something that the environment does not give.
         """
-        said: Infos = infos if isinstance(infos, dict) else {}  # type: ignore[assignment]
+        said = cast(Infos, infos if isinstance(infos, dict) else {})
         step = Transition(
             observations, states, actions, rewards, next_observations, next_states, terminated, truncated, said
         )

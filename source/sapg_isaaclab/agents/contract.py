@@ -60,7 +60,7 @@ class Transition:
         """Whether the episode ended with the step, boolean. Shape (N, 1)."""
         return self.terminated | self.truncated
 
-    def tensors(self) -> dict[str, torch.Tensor | None]:
+    def tensors(self) -> dict[str, Any]:
         """Every field but ``infos``, by name."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name != "infos"}
 
@@ -74,8 +74,8 @@ class Transition:
         Returns:
             Their part of every tensor.
         """
-        own = {name: None if value is None else value[where] for name, value in self.tensors().items()}
-        return Transition(**own, infos=infos)  # type: ignore[arg-type]
+        own: dict[str, Any] = {name: value if value is None else value[where] for name, value in self.tensors().items()}
+        return Transition(**own, infos=infos)
 
 
 class Player(Protocol):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from skrl.memories.torch import Memory
 from tensordict import TensorDict
@@ -81,7 +83,7 @@ class BlockMemory(Memory):
 
     def sample(
         self, names: list[str], *, batch_size: int, mini_batches: int = 1, sequence_length: int = 1
-    ) -> list[list[torch.Tensor]]:
+    ) -> list[list[Any]]:
         """Sample rows without replacement. See skrl's Memory.
 
         Args:

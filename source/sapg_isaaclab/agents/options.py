@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import typing
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -123,7 +123,7 @@ def flatten(values: Any) -> torch.Tensor:
     Returns:
         Tensor of shape (N, D).
     """
-    return values if isinstance(values, torch.Tensor) else flatten_tensorized_space(values)
+    return values if isinstance(values, torch.Tensor) else cast(torch.Tensor, flatten_tensorized_space(values))
 
 
 def _leaves(space: Any) -> list[Any]:

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import os
 import pathlib
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 
@@ -142,7 +142,7 @@ def observation_moments(agent: SAPG | DexPBT | PQL, block: int) -> RunningMoment
     if isinstance(agent, PQL):
         return agent.scaler
     owner = agent.learners[block] if isinstance(agent, DexPBT) else agent
-    return owner.policies.scalers["observations"]
+    return cast(RunningMoments, owner.policies.scalers["observations"])
 
 
 def _actions(agent: SAPG | DexPBT | PQL, block: int, recording: parity.Recording) -> torch.Tensor:

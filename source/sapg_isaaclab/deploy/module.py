@@ -7,6 +7,7 @@ bias, and what is left is an ordinary network of the observation.
 from __future__ import annotations
 
 import copy
+from typing import cast
 
 import torch
 from torch import nn
@@ -24,6 +25,9 @@ class Standardize(nn.Module):
     Args:
         moments: The moments after training.
     """
+
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(self, moments: RunningMoments) -> None:
         super().__init__()
@@ -97,7 +101,8 @@ def policy_module(agent: SAPG | DexPBT | PQL, block: int) -> PolicyModule:
         module: PolicyModule = FeedForwardPolicy(nn.Sequential(scale, *copy.deepcopy(agent.actor.net), nn.Tanh()))
     else:
         policies = agent.policies
-        scale = Standardize(policies.scalers["observations"]) if policies.cfg.normalize_observations else nn.Identity()
+        moments = cast(RunningMoments, policies.scalers["observations"])
+        scale = Standardize(moments) if policies.cfg.normalize_observations else nn.Identity()
         module = _bake(policies.model, block, scale)
     return module.cpu().requires_grad_(False).eval()
 
@@ -130,12 +135,13 @@ def _first_layer(trunk: BlockTrunk, latent: torch.Tensor | None) -> nn.Linear:
 
 @torch.no_grad()
 def _cell(lstm: nn.LSTM, num_inputs: int, latent: torch.Tensor | None) -> nn.LSTMCell:
-    weight, bias = _fold(lstm.weight_ih_l0, lstm.bias_ih_l0, num_inputs, latent)
+    parameters = dict(lstm.named_parameters())
+    weight, bias = _fold(parameters["weight_ih_l0"], parameters["bias_ih_l0"], num_inputs, latent)
     cell = nn.LSTMCell(num_inputs, lstm.hidden_size)
     cell.weight_ih.copy_(weight)
     cell.bias_ih.copy_(bias)
-    cell.weight_hh.copy_(lstm.weight_hh_l0)
-    cell.bias_hh.copy_(lstm.bias_hh_l0)
+    cell.weight_hh.copy_(parameters["weight_hh_l0"])
+    cell.bias_hh.copy_(parameters["bias_hh_l0"])
     return cell
 
 

@@ -67,7 +67,7 @@ def write(module: PolicyModule, num_observations: int, path: pathlib.Path, metad
         torch.onnx.export(
             module,
             tuple(arguments),
-            stream,
+            stream,  # type: ignore  # a stream is what this exporter documents
             dynamo=False,
             opset_version=OPSET,
             input_names=inputs,
@@ -119,4 +119,5 @@ class Runner:
         Returns:
             Actions (N, A) and the next state.
         """
-        return self._session.run(None, dict(zip(self._names, arrays)))
+        outputs = self._session.run(None, dict(zip(self._names, arrays)))
+        return [np.asarray(output) for output in outputs]

@@ -52,7 +52,7 @@ def pairs(scores: dict[str, list[float]]) -> str:
         difference = float(np.mean(values) - np.mean(others))
         tests = [f"{test(values, others).p_value:.3g}" for test in (welch, mann_whitney)]
         rows.append((f"{name} - {other}", f"{difference:+.4g}", *tests,
-                     f"{probability_of_improvement(values, others):.2f}"))  # fmt: skip
+                     f"{probability_of_improvement(np.asarray(values), np.asarray(others)):.2f}"))  # fmt: skip
     return _markdown(rows)
 
 
@@ -75,7 +75,7 @@ def plot_profiles(scores: dict[str, list[float]], label: str, path: str | pathli
     figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
     for index, (name, values) in enumerate(scores.items()):
         low, high = stratified_bootstrap(np.asarray(values), lambda drawn: performance_profile(drawn, thresholds))
-        axes.plot(thresholds, performance_profile(values, thresholds), color=f"C{index}", label=name)
+        axes.plot(thresholds, performance_profile(np.asarray(values), thresholds), color=f"C{index}", label=name)
         axes.fill_between(thresholds, low, high, color=f"C{index}", alpha=0.2, linewidth=0)
     axes.set_xlabel(label)
     axes.set_ylabel("share of runs above")

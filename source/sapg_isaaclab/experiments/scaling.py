@@ -77,10 +77,12 @@ def lines(data: dict[str, Any], quantity: str) -> dict[str, dict[int, tuple[floa
     values: dict[str, dict[int, list[float]]] = {}
     for run in data["runs"]:
         values.setdefault(run["algorithm"], {}).setdefault(run["num_envs"], []).append(run[quantity])
-    return {
-        name: {size: tuple(map(float, mean_and_standard_error(sizes[size]))) for size in sorted(sizes)}
-        for name, sizes in values.items()
-    }
+
+    def point(numbers: list[float]) -> tuple[float, float]:
+        mean, error = mean_and_standard_error(numbers)
+        return float(mean), float(error)
+
+    return {name: {size: point(sizes[size]) for size in sorted(sizes)} for name, sizes in values.items()}
 
 
 def table(data: dict[str, Any]) -> str:

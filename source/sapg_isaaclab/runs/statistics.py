@@ -182,8 +182,8 @@ def welch(values: Sequence[float], others: Sequence[float]) -> Comparison:
         raise ValueError("Welch's test needs at least two numbers of each kind")
     if len({*values, *others}) == 1:
         return Comparison(0.0, 1.0)
-    found = ttest_ind(values, others, equal_var=False)
-    return Comparison(float(found.statistic), float(found.pvalue))
+    statistic, p_value = ttest_ind(values, others, equal_var=False)
+    return Comparison(float(statistic), float(p_value))
 
 
 def mann_whitney(values: Sequence[float], others: Sequence[float]) -> Comparison:
@@ -201,8 +201,8 @@ def mann_whitney(values: Sequence[float], others: Sequence[float]) -> Comparison
     """
     from scipy.stats import mannwhitneyu
 
-    found = mannwhitneyu(_samples(values), _samples(others))
-    return Comparison(float(found.statistic), float(found.pvalue))
+    statistic, p_value = mannwhitneyu(_samples(values), _samples(others))
+    return Comparison(float(statistic), float(p_value))
 
 
 def _samples(values: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -256,9 +256,9 @@ class DexPBT(BaseAgent):
         before, interval = self.frames, self.cfg.interval
         self.frames += self.cfg.rollouts * self.layout.block_size
         self.objectives.finish_iteration()
-        known = [block for block, value in enumerate(self.objectives.now) if value is not None]
+        known = {block: value for block, value in enumerate(self.objectives.now) if value is not None}
         if known:
-            self._leader = max(known, key=lambda block: self.objectives.now[block])
+            self._leader = max(known, key=lambda block: known[block])
         metrics = self._report()
         if self.frames // interval > before // interval:
             self._compare()
@@ -284,17 +284,17 @@ class DexPBT(BaseAgent):
                 cfg=self.cfg,
                 generator=self.generator,
             )
-            if verdict.action == "keep":
+            if verdict.action == "keep" or verdict.donor is None:
                 self._note(block, "keep", verdict.reason, now[block])
             else:
-                self._change(block, verdict, now[block])
+                self._change(block, verdict, verdict.donor, now[block])
 
-    def _change(self, block: int, verdict: Verdict, objective: float) -> None:
+    def _change(self, block: int, verdict: Verdict, donor: int, objective: float | None) -> None:
         if verdict.action == "replace":
-            self._replace(block, verdict.donor)
+            self._replace(block, donor)
         # in either case the donor's hyper-parameters are as good a start as the learner's own (official code)
-        base = verdict.donor if uniform(self.generator) < 0.5 else block
-        self._mutate(block, verdict.action, verdict.reason, self.hyperparameters[base], objective, verdict.donor)
+        base = donor if uniform(self.generator) < 0.5 else block
+        self._mutate(block, verdict.action, verdict.reason, self.hyperparameters[base], objective, donor)
         self._changed_at[block] = self.frames
         self.objectives.restart(block)
 

@@ -60,7 +60,8 @@ def select(
     if frames < cfg.initial_delay:
         return Verdict("keep", f"only {frames} steps taken, initial_delay is {cfg.initial_delay}")
 
-    order = sorted(range(size), key=lambda index: math.inf if objectives[index] is None else -objectives[index])
+    standing = [-math.inf if value is None else value for value in objectives]
+    order = sorted(range(size), key=lambda index: -standing[index])
     worst = order[size - math.ceil(cfg.replace_fraction_worst * size) :]
     leading = order[: math.ceil(cfg.replace_fraction_best * size)]
     if learner not in worst:
@@ -70,16 +71,16 @@ def select(
     if len(known) <= enough:
         return Verdict("keep", f"only {len(known)} objectives are known, more than {enough} are needed")
     # more than half are known and at most half lead, so those of the leading ones are
-    bar = objectives[leading[-1]]
+    bar = standing[leading[-1]]
     if best >= bar:
         return Verdict("keep", f"reached {best:.6g} in this interval, as good as the best {len(leading)} ({bar:.6g})")
 
     donor = leading[int(torch.randint(len(leading), (), generator=generator))]
-    gap = objectives[donor] - own
+    gap = standing[donor] - own
     spread = float(np.std(known[: len(known) - int(WORST_LEFT_OUT * len(known))]))
     for limit, name in (
         (cfg.threshold_std * spread, "threshold_std times the spread"),
-        (cfg.threshold_absolute * abs(objectives[donor]), "threshold_absolute times its objective"),
+        (cfg.threshold_absolute * abs(standing[donor]), "threshold_absolute times its objective"),
     ):
         if gap <= limit:
             return Verdict("mutate", f"{gap:.6g} behind learner {donor}, not more than {limit:.6g}, {name}", donor)

@@ -43,7 +43,7 @@ class PQL(BaseAgent):
     CFG = PqlCfg
     MEMORY = Replay
     cfg: PqlCfg
-    memory: Replay | None
+    memory: Any  # a Replay; None for an agent that only acts
 
     def __init__(self, **arguments: Unpack[AgentArguments]) -> None:
         super().__init__(**arguments)

@@ -118,7 +118,7 @@ class PqlCfg(AgentCfg):
     def __post_init__(self) -> None:
         """Accept lists from the command line where tuples are kept."""
         self.hidden_sizes = tuple(self.hidden_sizes)
-        self.value_range = tuple(self.value_range)
+        self.value_range = tuple(self.value_range)  # type: ignore  # check() looks at its length
 
     def policy_names(self) -> list[str]:
         """What to call the policy of each block.

@@ -58,7 +58,8 @@ class Learner:
         # what each half sees of the other one
         self.seen_actor, self.seen_critic = actor, critic
         if cfg.staleness:
-            self.seen_actor, self.seen_critic = (copy.deepcopy(net).requires_grad_(False) for net in (actor, critic))
+            self.seen_actor = copy.deepcopy(actor).requires_grad_(False)
+            self.seen_critic = copy.deepcopy(critic).requires_grad_(False)
         self._streams = [torch.cuda.Stream(device) for _ in range(2)] if cfg.cuda_streams else []
         self._critic_reports: list[torch.Tensor] = []
         self._actor_reports: list[torch.Tensor] = []

@@ -162,6 +162,8 @@ class DistributionalCritic(DoubleCritic):
         **network: Further arguments of :class:`DoubleCritic`.
     """
 
+    support: torch.Tensor
+
     def __init__(
         self, observation_space, action_space, device, *, atoms: int, value_range: tuple[float, float], **network: Any
     ) -> None:

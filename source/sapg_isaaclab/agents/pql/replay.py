@@ -160,8 +160,9 @@ class Replay:
         Returns:
             The transitions.
         """
-        *wide, rewards, discounts = self.rows[self._draw(rows, generator)].split(self.widths, dim=1)
-        return Transitions(*wide, rewards.squeeze(1), discounts.squeeze(1))
+        columns = self.rows[self._draw(rows, generator)].split(self.widths, dim=1)
+        observations, actions, next_observations, rewards, discounts = columns
+        return Transitions(observations, actions, next_observations, rewards.squeeze(1), discounts.squeeze(1))
 
     def sample_observations(self, rows: int, generator: torch.Generator) -> torch.Tensor:
         """Draw states alone, as :meth:`sample` does.
