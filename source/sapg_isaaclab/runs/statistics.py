@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -182,8 +182,8 @@ def welch(values: Sequence[float], others: Sequence[float]) -> Comparison:
         raise ValueError("Welch's test needs at least two numbers of each kind")
     if len({*values, *others}) == 1:
         return Comparison(0.0, 1.0)
-    statistic, p_value = ttest_ind(values, others, equal_var=False)
-    return Comparison(float(statistic), float(p_value))
+    found: Any = ttest_ind(values, others, equal_var=False)
+    return Comparison(float(found.statistic), float(found.pvalue))
 
 
 def mann_whitney(values: Sequence[float], others: Sequence[float]) -> Comparison:
@@ -201,8 +201,8 @@ def mann_whitney(values: Sequence[float], others: Sequence[float]) -> Comparison
     """
     from scipy.stats import mannwhitneyu
 
-    statistic, p_value = mannwhitneyu(_samples(values), _samples(others))
-    return Comparison(float(statistic), float(p_value))
+    found: Any = mannwhitneyu(_samples(values), _samples(others))
+    return Comparison(float(found.statistic), float(found.pvalue))
 
 
 def _samples(values: Sequence[float] | np.ndarray) -> np.ndarray:
