@@ -26,9 +26,6 @@ class Standardize(nn.Module):
         moments: The moments after training.
     """
 
-    mean: torch.Tensor
-    std: torch.Tensor
-
     def __init__(self, moments: RunningMoments) -> None:
         super().__init__()
         self.clamp = float(moments.clamp)
@@ -37,7 +34,7 @@ class Standardize(nn.Module):
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """Standardise rows (N, D), and clamp them as in training."""
-        return ((rows - self.mean) / self.std).clamp(-self.clamp, self.clamp)
+        return ((rows - self.mean) / self.std).clamp(-self.clamp, self.clamp)  # pyright: ignore  # buffers
 
 
 class FeedForwardPolicy(nn.Module):
