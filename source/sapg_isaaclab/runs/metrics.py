@@ -133,7 +133,7 @@ class EventFile:
         Raises:
             OSError: If it cannot be written.
         """
-        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore  # made when imported
 
         # TensorBoard reads in the order of names: behind all files that are there, also where a clock was put back
         others = [path.name.split(".")[3] for path in folder.glob("events.out.tfevents.*")]
@@ -154,8 +154,8 @@ class EventFile:
         Raises:
             OSError: If it cannot be written now; it will be with the next.
         """
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore  # likewise
+        from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore  # likewise
 
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
         self._write(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))

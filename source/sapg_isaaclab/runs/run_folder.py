@@ -171,6 +171,7 @@ def _new_folder(parent: pathlib.Path, stamp: str) -> pathlib.Path:
         with contextlib.suppress(FileExistsError):
             path.mkdir()
             return path
+    raise AssertionError("counting has no end")
 
 
 def _after_all_runs(now: datetime.datetime, parent: pathlib.Path) -> datetime.datetime:
@@ -178,7 +179,7 @@ def _after_all_runs(now: datetime.datetime, parent: pathlib.Path) -> datetime.da
     latest = now
     for run in _candidates(parent.parent, parent.name):
         with contextlib.suppress(TypeError, ValueError):
-            created = datetime.datetime.fromisoformat(run.manifest().get("created_at"))
+            created = datetime.datetime.fromisoformat(str(run.manifest().get("created_at")))
             latest = max(latest, created + datetime.timedelta(microseconds=1))
     return latest
 
