@@ -17,6 +17,8 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+from sapg_isaaclab.runs.files import write_atomically
+
 PHASES = {
     "_pre_physics_step": "actions",
     "_apply_action": "actions",
@@ -33,9 +35,16 @@ def measure(args: argparse.Namespace, num_envs: int) -> dict:
     import torch
 
     import sapg_isaaclab  # noqa: F401
+    from sapg_isaaclab.tasks.make import resolve_env_cfg
 
+    if args.torch_threads:
+        torch.set_num_threads(args.torch_threads)
     started = time.perf_counter()
-    env = gym.make(args.task, num_envs=num_envs, device=args.device, physics=args.physics, seed=args.seed).unwrapped
+    entry_point = gym.spec(args.task).kwargs["env_cfg_entry_point"]
+    choices = {"device": args.device, "physics": args.physics, "seed": args.seed}
+    cfg = resolve_env_cfg(None, entry_point, num_envs=num_envs, **choices)
+    cfg.physx_threads = args.physx_threads
+    env = gym.make(args.task, cfg=cfg).unwrapped
     env.reset()
     create_s = time.perf_counter() - started
 
@@ -91,6 +100,7 @@ def measure(args: argparse.Namespace, num_envs: int) -> dict:
         "num_envs": num_envs,
         "env_steps_per_s": num_envs * args.steps / wall,
         "env_steps_per_cpu_s": num_envs * args.steps / cpu,
+        "torch_threads": torch.get_num_threads(),
         "create_s": create_s,
         "peak_rss_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         "outside_physics": 1.0 - share["physics"],
@@ -120,6 +130,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--warmup", type=int, default=20, help="environment steps before them")
     parser.add_argument("--device", default=None, help="cpu or cuda:0; default the GPU where there is one")
     parser.add_argument("--physics", default=None, help="physics preset; default ovphysx")
+    parser.add_argument("--physx_threads", type=int, default=None, help="threads of ovphysx; default one for each core")
+    parser.add_argument("--torch_threads", type=int, default=None, help="threads of torch; default torch's own choice")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, default=None, help="also write the figures here")
     args = parser.parse_args(argv)
@@ -143,5 +155,5 @@ def main(argv: list[str] | None = None) -> int:
             flush=True,
         )
     if args.json:
-        args.json.write_text(json.dumps(results, indent=2) + "\n")
+        write_atomically(args.json, json.dumps(results, indent=2) + "\n")
     return 0
