@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
+from sapg_isaaclab import account
 from sapg_isaaclab.commands.task_config import SELECTORS
 from sapg_isaaclab.errors import ONE_LINE_ERRORS, InputError, report
 
@@ -105,6 +106,7 @@ def run_command(command: Callable[[list[str] | None], int], argv: list[str] | No
     Returns:
         Exit code of the process.
     """
+    account.complete()
     try:
         return command(argv)
     except ONE_LINE_ERRORS as error:
