@@ -86,7 +86,7 @@ class SAPG(BaseAgent):
         self._poor_updates = 0  # in a row
         self._acted: Acted | None = None
         self._after: TensorDict | None = None  # what the networks see after the newest step
-        self._state: torch.Tensor | None = None
+        self._state: Any = None  # recurrent state (K, N, H), made when first needed
         self._states: RolloutStates | None = None
         self.checkpoint_modules = {
             "policy": self.model,
@@ -209,7 +209,7 @@ class SAPG(BaseAgent):
             if index == 0:
                 stored = self.cfg.rnn_off_policy_values == "stored"
                 self._states.begin(sorted({source for _, source in self.pairs}) if stored else [])
-            self._states.record(index, self._acted.state)
+            self._states.record(index, self._acted.state)  # pyright: ignore  # an LSTM has one
         sample = {"observations": step.observations, "states": step.states, "actions": step.actions}
         sample |= self._acted.columns
         if self.cfg.timeout_bootstrap == "final_obs":
@@ -328,7 +328,8 @@ class SAPG(BaseAgent):
         where, steps, rollout = self.layout.slice(source), self.cfg.rollouts, self.memory.rollout
         rows, after = rollout[:, where].select(*self._after.keys()), self._after[where]
         if not self.policies.recurrent:
-            out = self.policies.evaluate(torch.cat((rows, after.unsqueeze(0))).flatten(), target)
+            joined: Any = torch.cat((rows, after.unsqueeze(0)))
+            out = self.policies.evaluate(joined.flatten(), target)
             mean, log_std = (column.view(steps + 1, -1, column.shape[-1])[:-1] for column in out[:2])
             return mean, log_std, out.values.view(steps + 1, -1)
         by_env, resets = rows.transpose(0, 1).flatten(), episode_begins(rollout)[:, where].T

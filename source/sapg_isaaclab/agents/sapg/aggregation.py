@@ -125,8 +125,9 @@ def relabel(
     columns = [torch.cat(column) for column in zip(*parts)]
     positions = torch.arange(columns[0].numel(), device=rewards.device)
     if rows_per_target is None:
-        return OffPolicyRows(*columns, positions.view(-1, steps))
+        return OffPolicyRows(*columns, positions.view(-1, steps))  # pyright: ignore  # as many as its fields
     unions = positions.view(len(dict(pairs)), -1, run_length)
     count = rows_per_target // run_length
     keep = torch.cat([union[torch.randperm(len(union), device=union.device)[:count]] for union in unions])
-    return OffPolicyRows(*(column[keep.flatten()] for column in columns), positions[: keep.numel()].view_as(keep))
+    kept = [column[keep.flatten()] for column in columns]
+    return OffPolicyRows(*kept, positions[: keep.numel()].view_as(keep))  # pyright: ignore  # likewise

@@ -231,7 +231,7 @@ class SapgCfg(AgentCfg):
     def __post_init__(self) -> None:
         """Accept lists from the command line where tuples are kept."""
         self.hidden_sizes = tuple(self.hidden_sizes)
-        self.learning_rate_bounds = tuple(self.learning_rate_bounds)
+        self.learning_rate_bounds = tuple(self.learning_rate_bounds)  # pyright: ignore  # check() looks at its length
 
     def policy_names(self) -> list[str]:
         """What to call the policy of each block.

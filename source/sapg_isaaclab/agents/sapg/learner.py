@@ -77,7 +77,7 @@ class Learner:
             "dtype": torch.float16 if device == "cuda" else torch.bfloat16,
             "enabled": cfg.mixed_precision,
         }
-        self._evaluate = model.evaluate
+        self._evaluate: Any = model.evaluate
         self._losses = self._losses_of_inputs
         if cfg.compile:
             self._losses = torch.compile(self._losses_of_inputs)

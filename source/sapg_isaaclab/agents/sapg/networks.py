@@ -104,6 +104,10 @@ class BlockTrunk(nn.Module):
         rnn_layer_norm: Whether a layer norm follows the LSTM.
     """
 
+    lstm: Any
+    norm: Any
+    first: Any
+
     def __init__(
         self,
         num_inputs: int,
@@ -149,11 +153,11 @@ class BlockTrunk(nn.Module):
         if self.lstm_first:
             x = inputs[:, : self.num_inputs]
             if self.conditioned:
-                x = torch.cat((x, inputs[:, self.num_inputs :] @ latents), dim=1)
-            x, state = self._recur(x, sequences)
+                x = torch.cat((x, inputs[:, self.num_inputs :] @ latents), dim=1)  # pyright: ignore  # several have latents
+            x, state = self._recur(x, sequences)  # pyright: ignore  # an LSTM has them
             return self.rest(x), state
         x = self.rest(self.act(self._condition(inputs, latents)))
-        return self._recur(x, sequences) if self.lstm is not None else (x, None)
+        return (x, None) if self.lstm is None else self._recur(x, sequences)  # pyright: ignore  # likewise
 
     def _condition(self, inputs: torch.Tensor, latents: torch.Tensor | None) -> torch.Tensor:
         weight = self.first.weight
@@ -191,6 +195,9 @@ class BlockActorCritic(Model):
         rnn: Keyword arguments ``rnn_...`` of :class:`BlockTrunk`.
     """
 
+    identities: torch.Tensor
+    log_std: Any  # a layer above the features, or a parameter
+
     def __init__(
         self,
         observation_space,
@@ -223,7 +230,7 @@ class BlockActorCritic(Model):
         self.mean = nn.Linear(features, self.num_actions)
         self.value = nn.Linear(features, 1)
         if std_mode == "state":
-            self.log_std: nn.Module | nn.Parameter = nn.Linear(features, self.num_actions)
+            self.log_std = nn.Linear(features, self.num_actions)
         else:
             rows = num_blocks if std_mode == "per_block" else 1
             self.log_std = nn.Parameter(torch.full((rows, self.num_actions), float(initial_log_std)))
@@ -281,7 +288,9 @@ class BlockActorCritic(Model):
             state = None if state is None else torch.cat((state, critic_state))
         return Outputs(mean, log_std, self.value(features).squeeze(-1), state)
 
-    def policy(self, inputs: torch.Tensor, state: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
+    def policy(
+        self, inputs: torch.Tensor, state: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Policy alone, one step, for acting without a critic.
 
         Args:
@@ -332,7 +341,7 @@ class BlockActorCritic(Model):
         observations = inputs["observations"]
         if self.num_blocks > 1:
             blocks = inputs.get("blocks", torch.zeros(len(observations), dtype=torch.long, device=observations.device))
-            observations = torch.cat((observations, self.identity(blocks)), dim=1)
+            observations = torch.cat((observations, self.identities[blocks]), dim=1)
         sequences = None
         if self.state_shape is not None:
             sequences = Sequences(inputs.get("state", self.initial_state(len(observations))))

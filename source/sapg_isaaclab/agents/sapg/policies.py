@@ -39,7 +39,8 @@ class Policies:
                 )
             widths["states"] = model.num_states
         moments = {"correction": 1, "device": model.device}  # the unbiased variance (official code)
-        self.scalers = torch.nn.ModuleDict({name: RunningMoments(width, **moments) for name, width in widths.items()})
+        scalers = {name: RunningMoments(width, **moments) for name, width in widths.items()}
+        self.scalers: Any = torch.nn.ModuleDict(scalers)
         self.value_scaler = RunningMoments(1, **moments)
 
     def network_rows(
