@@ -1,4 +1,4 @@
-"""What the scripts share: command-line arguments, and errors as one line."""
+"""What the commands share: their arguments, and errors as one line."""
 
 from __future__ import annotations
 
@@ -6,19 +6,39 @@ import argparse
 import contextlib
 import difflib
 import importlib.util
+import os
+import pathlib
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from sapg_isaaclab import account
+from sapg_isaaclab.commands import early
 from sapg_isaaclab.commands.task_config import SELECTORS
 from sapg_isaaclab.errors import ONE_LINE_ERRORS, InputError, report
 
-_ELSEWHERE = {"--video": "videos are made by scripts/play.py", "--checkpoint": "use --resume or --init_from"}
+LAUNCHER: dict[tuple[str, ...], dict[str, Any]] = {
+    ("--livestream",): {"type": int, "choices": (0, 1, 2)},
+    ("--xr",): {"action": "store_true"},
+    ("--device",): {},
+    ("--visualizer", "--viz"): {},
+    ("--verbose",): {"action": "store_true"},
+    ("--info",): {"action": "store_true"},
+    ("--experience",): {},
+    ("--deterministic",): {"action": "store_true"},
+    ("--kit_args",): {},
+    ("--anim_recording_enabled",): {"action": "store_true"},
+    ("--anim_recording_start_time",): {"type": float},
+    ("--anim_recording_stop_time",): {"type": float},
+    ("--max_visible_envs",): {"type": int},
+}
+"""Arguments of Isaac Lab's launcher, so that a wrong one is seen before Isaac Lab is imported. A test compares."""
 
 _OPTIONAL_VIEWERS = ("viser", "rerun")
 """Viewers in the browser: extras of isaaclab, named like the module they install."""
+
+_TOKENS = ("env.", "agent.", *(f"{selector}=" for selector in SELECTORS))
 
 
 class Parser(argparse.ArgumentParser):
@@ -46,21 +66,151 @@ def parser(description: str) -> Parser:
         The parser; :func:`parse` completes it.
     """
     # an abbreviation that works today may be ambiguous tomorrow
-    result = Parser(description=description, allow_abbrev=False)
-    result.add_argument("--task", help="task id, such as SAPG-Allegro-Reorient; scripts/list_envs.py shows all")
+    result = Parser(prog=_program(), description=description, allow_abbrev=False)
+    result.add_argument("--task", help="task id, such as SAPG-Allegro-Reorient (list_envs shows all), or module:ID")
     result.add_argument("--num_envs", type=int, help="number of environments of this process")
     result.add_argument("--seed", type=int, help="seed of everything random; -1 draws one")
-    result.add_argument("--log_root", default="logs/sapg", help="folder of all runs (default: %(default)s)")
+    result.add_argument("--log_root", type=path, default="logs/sapg", help="folder of all runs (default: %(default)s)")
     result.add_argument("--headless", action="store_true", help="no window (the default, unless --viz is given)")
     return result
 
 
-def parse(parser: Parser, argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
-    """Parse the command line.
+def path(text: str) -> str:
+    """Type of arguments that name a file or a folder.
 
     Args:
-        parser: Parser with the script's own arguments.
+        text: What was typed.
+
+    Returns:
+        The same with ``~`` expanded, which a shell leaves alone behind an equals sign.
+    """
+    return os.path.expanduser(text)
+
+
+def _program() -> str:
+    """How the process was started, for the first line of a help text."""
+    script = pathlib.Path(sys.argv[0]).name
+    return f"python -m sapg_isaaclab {sys.argv[1]}" if script == "__main__.py" and len(sys.argv) > 1 else script
+
+
+def sibling(name: str) -> str:
+    """How another command is typed, in the way in which this one was.
+
+    Args:
+        name: The command.
+
+    Returns:
+        Text for the terminal.
+    """
+    script = pathlib.Path(sys.argv[0])
+    if script.name == "sapg_isaaclab":
+        return f"sapg_isaaclab {name}"
+    if script.parent.name == "scripts" and script.suffix == ".py":
+        return f"./isaaclab.sh -p scripts/{name}.py"
+    return f"python -m sapg_isaaclab {name}"
+
+
+def parse_early(parser: Parser, argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Parse without Isaac Lab: what is wrong with an argument itself is answered at once.
+
+    Args:
+        parser: Parser with the command's own arguments.
+        argv: Arguments without the program's name.
+
+    Returns:
+        Arguments, and the tokens for presets and configurations.
+
+    Raises:
+        InputError: If an argument is unknown or not of its type.
+    """
+    complete = Parser(parents=[parser], add_help=False, allow_abbrev=False)
+    for flags, options in LAUNCHER.items():
+        complete.add_argument(*flags, **options)
+    args, tokens = complete.parse_known_args(argv)
+    known = [option for action in complete._actions for option in action.option_strings]
+    for token in tokens:
+        name, equals, _ = token.partition("=")
+        if name.startswith("-"):
+            near = difflib.get_close_matches(name, known, n=1)
+            raise InputError(f"unknown option {name}; {f'did you mean {near[0]}?' if near else 'see --help'}")
+        if not equals or not token.startswith(_TOKENS):
+            raise InputError(
+                f"{token!r} is not understood; allowed are --options, physics=NAME, presets=NAME, env.NAME=VALUE and"
+                " agent.NAME=VALUE"
+            )
+    viewers = args.visualizer.split(",") if args.visualizer else []
+    if args.headless and viewers:
+        raise InputError(f"--headless and --viz {args.visualizer} contradict each other; drop one of them")
+    for viewer in viewers:
+        if viewer in _OPTIONAL_VIEWERS and importlib.util.find_spec(viewer) is None:
+            raise InputError(f"--viz {viewer} is not installed; pip install 'isaaclab[{viewer}]==3.0.*'")
+    return args, tokens
+
+
+def without_dashes(argv: list[str]) -> list[str]:
+    """Write options as Isaac Lab does where a sweep has put dashes before them.
+
+    Args:
+        argv: Arguments, such as ``--agent.learning_rate=0.001``.
+
+    Returns:
+        The same with ``agent.learning_rate=0.001``; others as they are.
+
+    Raises:
+        InputError: If such an option has no value behind an equals sign.
+    """
+    result = []
+    for text in argv:
+        bare = text.lstrip("-")
+        if text.startswith("-") and bare.startswith(_TOKENS):
+            if "=" not in bare:
+                raise InputError(f"{text} needs a value behind an equals sign; type {bare}=VALUE")
+            text = bare
+        elif text.startswith("-") and bare in SELECTORS:
+            raise InputError(f"{text} needs a value behind an equals sign; type {bare}=NAME")
+        result.append(text)
+    return result
+
+
+def check_early(
+    parser: Parser, argv: list[str] | None, check: Callable[[argparse.Namespace, list[str]], None] | None = None
+) -> list[str]:
+    """Check what can be checked before torch and Isaac Lab are imported.
+
+    Args:
+        parser: Parser with the command's own arguments.
         argv: Arguments without the program's name. Those of the process by default.
+        check: Further checks of the command that need neither.
+
+    Returns:
+        The arguments, without dashes before overrides.
+
+    Raises:
+        InputError: If an argument is wrong.
+    """
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        argv = without_dashes(argv)
+        if not {"-h", "--help"} & set(argv):
+            args, tokens = parse_early(parser, argv)
+            early.check(args, tokens)
+            if check is not None:
+                check(args, tokens)
+    except InputError as error:
+        error.reported = os.environ.get("RANK", "0") != "0"  # torchrun's processes all get here: one answers
+        raise
+    return argv
+
+
+def parse(
+    parser: Parser, argv: list[str] | None, check: Callable[[argparse.Namespace, list[str]], None] | None = None
+) -> tuple[argparse.Namespace, list[str]]:
+    """Parse the command line, in two steps: what can be checked without Isaac Lab is, before it is imported.
+
+    Args:
+        parser: Parser with the command's own arguments.
+        argv: Arguments without the program's name. Those of the process by default.
+        check: Further checks of the command that need neither torch nor Isaac Lab.
 
     Returns:
         Arguments, and the tokens for presets and configurations (``physics=...``, ``env.X=...``).
@@ -69,35 +219,20 @@ def parse(parser: Parser, argv: list[str] | None) -> tuple[argparse.Namespace, l
         InputError: If an argument is unknown or not of its type.
         SystemExit: After printing the help text.
     """
+    argv = check_early(parser, argv, check)
     # the help text of presets and the launcher's arguments come from Isaac Lab
     from isaaclab.app import add_launcher_args
     from isaaclab_tasks.utils import setup_preset_cli
 
-    add_launcher_args(parser)
-    parser.set_defaults(device=None)
-    args, tokens = setup_preset_cli(parser, sys.argv[1:] if argv is None else argv)
-    known = [option for action in parser._actions for option in action.option_strings]
-    for token in tokens:
-        name, equals, _ = token.partition("=")
-        if name.startswith("-"):
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = _ELSEWHERE.get(name, f"did you mean {near[0]}?" if near else "see --help")
-            raise InputError(f"unknown option {name}; {hint}")
-        if not equals or not (name in SELECTORS or name.startswith(("env.", "agent."))):
-            raise InputError(
-                f"{token!r} is not understood; allowed are --options, physics=NAME, presets=NAME, env.NAME=VALUE and"
-                " agent.NAME=VALUE"
-            )
-    if args.headless and args.visualizer:
-        raise InputError(f"--headless and --viz {','.join(args.visualizer)} contradict each other; drop one of them")
-    for viewer in args.visualizer or ():
-        if viewer in _OPTIONAL_VIEWERS and importlib.util.find_spec(viewer) is None:
-            raise InputError(f"--viz {viewer} is not installed; pip install 'isaaclab[{viewer}]==3.0.*'")
-    return args, tokens
+    complete = Parser(parents=[parser], prog=parser.prog, description=parser.description, add_help=False)
+    complete.allow_abbrev = False
+    add_launcher_args(complete)
+    complete.set_defaults(device=None)
+    return setup_preset_cli(complete, argv)
 
 
 def run_command(command: Callable[[list[str] | None], int], argv: list[str] | None = None) -> int:
-    """Run a script's command; what the user did wrong becomes one line, our own mistakes keep their traceback.
+    """Run a command; what the user did wrong becomes one line, our own mistakes keep their traceback.
 
     Args:
         command: Takes the arguments and returns the exit code.
@@ -107,6 +242,9 @@ def run_command(command: Callable[[list[str] | None], int], argv: list[str] | No
         Exit code of the process.
     """
     account.complete()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):  # a stream of another kind, or none at all
+            stream.reconfigure(errors="backslashreplace")  # an 8-bit terminal must not end a run with a path's name
     try:
         return command(argv)
     except ONE_LINE_ERRORS as error:

@@ -8,11 +8,11 @@ Example::
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import pathlib
 
 from sapg_isaaclab.commands import cli
-from sapg_isaaclab.errors import InputError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,18 +29,23 @@ def main(argv: list[str] | None = None) -> int:
 
 def _evaluate(argv: list[str] | None) -> int:
     from sapg_isaaclab.commands import evaluation as report
-    from sapg_isaaclab.commands import playing as replay
+    from sapg_isaaclab.commands import policy_choice
+
+    def check(args: argparse.Namespace, tokens: list[str]) -> None:
+        policy_choice.check(args, tokens)
+        if args.output is not None:
+            report.check_new_file(pathlib.Path(args.output), "--output")
 
     parser = cli.parser("Measure a policy over finished episodes: mean and standard error of return and successes.")
-    replay.add_arguments(parser)
+    policy_choice.add_arguments(parser)
     parser.add_argument("--episodes", type=int, default=200, help="least number of episodes (default: %(default)s)")
-    parser.add_argument("--output", metavar="FILE", help="also write the result, with every episode, as JSON")
-    args, tokens = cli.parse(parser, argv)
-    if args.episodes < 1:
-        raise InputError(f"--episodes {args.episodes} is not allowed; it must be at least 1")
+    parser.add_argument(
+        "--output", type=cli.path, metavar="FILE", help="also write the result, with every episode, as JSON"
+    )
+    args, tokens = cli.parse(parser, argv, check)
+    from sapg_isaaclab.commands import playing as replay
+
     output = pathlib.Path(args.output) if args.output else None
-    if output is not None:
-        report.check_new_file(output, "--output")
     job = replay.plan(args, tokens, num_envs=min(args.episodes, 50))
     with cli.launched(job.env_cfg, args), contextlib.ExitStack() as cleanup:
         env, act = job.start()

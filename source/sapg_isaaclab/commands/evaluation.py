@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sapg_isaaclab.commands.playing import Episodes, Replay
 from sapg_isaaclab.errors import InputError
 from sapg_isaaclab.runs.files import write_atomically
 from sapg_isaaclab.runs.run_folder import git_state, package_versions
 from sapg_isaaclab.runs.statistics import summary
+
+if TYPE_CHECKING:
+    from sapg_isaaclab.commands.playing import Episodes, Replay
 
 
 def evaluation(job: Replay, episodes: Episodes, num_envs: int) -> dict[str, Any]:

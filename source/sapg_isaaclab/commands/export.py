@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
-from sapg_isaaclab.commands import cli
+from sapg_isaaclab.commands import cli, policy_choice
 from sapg_isaaclab.errors import InputError
 
 if TYPE_CHECKING:
@@ -44,27 +44,35 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _export(argv: list[str] | None) -> int:
-    from sapg_isaaclab.commands import playing
-
     parser = cli.parser("Write a policy to one file that runs without a simulator and without the training code.")
     add = parser.add_argument
     add("--checkpoint", default="latest", metavar="latest|best|pretrained|PATH", help="policy (default: %(default)s)")
     add("--block", type=int, help="whose policy (the leader's; DexPBT: that of the best learner)")
     add("--format", choices=SUFFIXES, help="kind of file (default: by the ending of --output, else onnx)")
-    add("--output", metavar="FILE", help="file ending in .onnx or .pt (default: exported/ in the run folder)")
+    add(
+        "--output",
+        type=cli.path,
+        metavar="FILE",
+        help="file ending in .onnx or .pt (default: exported/ in the run folder)",
+    )
     add("--record", type=int, metavar="STEPS", help="compare file and policy on STEPS steps of the environment")
     parser.set_defaults(actions="deterministic")
-    args, tokens = cli.parse(parser, argv)
-    if args.checkpoint == "none":
-        raise InputError("--checkpoint none is an untrained policy, which is not exported; use latest, best or a PATH")
-    if args.record is not None and args.record < 1:
-        raise InputError(f"--record {args.record} is not allowed; it must be at least 1")
+    args, tokens = cli.parse(parser, argv, _check)
+    from sapg_isaaclab.commands import playing
+
     file_format = _format(args)
     job = playing.plan(args, tokens, num_envs=RECORDED_ENVS)
     path = _target(args.output, job, file_format)
     report = _write(job, args, path, file_format)
     print(_text(job, report))
     return 0
+
+
+def _check(args: argparse.Namespace, tokens: list[str]) -> None:
+    if args.checkpoint == "none":
+        raise InputError("--checkpoint none is an untrained policy, which is not exported; use latest, best or a PATH")
+    policy_choice.check(args, tokens)
+    _format(args)
 
 
 def _write(job: Replay, args: argparse.Namespace, path: pathlib.Path, file_format: Any) -> Report:

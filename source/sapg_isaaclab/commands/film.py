@@ -7,18 +7,20 @@ import os
 import pathlib
 import re
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sapg_isaaclab.commands.evaluation import check_new_file
-from sapg_isaaclab.commands.playing import Replay
 from sapg_isaaclab.errors import InputError
+
+if TYPE_CHECKING:
+    from sapg_isaaclab.commands.playing import Replay
 
 
 def target(args: argparse.Namespace) -> pathlib.Path | None:
     """File or folder that the command line asks for.
 
     Args:
-        args: Arguments of scripts/play.py.
+        args: Arguments of ``play``.
 
     Returns:
         A ``.mp4`` file, a folder for frames, or None if none is named.
@@ -26,14 +28,14 @@ def target(args: argparse.Namespace) -> pathlib.Path | None:
     Raises:
         InputError: If it exists, cannot be written, or two are asked for.
     """
-    asked = [name for name in ("video", "frames", "no_video") if getattr(args, name)]
+    asked = [name for name in ("video", "frames", "no_video") if getattr(args, name) not in (None, False)]
     if len(asked) > 1:
         raise InputError(f"{' and '.join(f'--{name}' for name in asked)} contradict each other; keep one of them")
     if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", args.size):
         raise InputError(f"--size {args.size} is not understood; use WIDTHxHEIGHT in pixels, such as 640x480")
     path = args.video or args.frames
-    if path is None:
-        return None
+    if not path:
+        return None  # --video without a name: the default one
     path = pathlib.Path(path)
     if args.video and path.suffix != ".mp4":
         raise InputError(f"--video {path} must end in .mp4; for single pictures use --frames FOLDER")

@@ -11,19 +11,18 @@ import yaml
 from sapg_isaaclab.agents.algorithms import ALGORITHMS
 from sapg_isaaclab.agents.dexpbt.cfg import DexPbtCfg
 from sapg_isaaclab.agents.ranks import ALONE, Ranks
-from sapg_isaaclab.commands import task_config
+from sapg_isaaclab.commands import compiler, experiment, task_config
+from sapg_isaaclab.commands.early import DEFAULT_ITERATIONS
 from sapg_isaaclab.errors import InputError, one_line
 from sapg_isaaclab.runs import checkpoint
 from sapg_isaaclab.runs.run_folder import RunFolder, check_writable, experiment_name
 from sapg_isaaclab.training import distributed, session
 from sapg_isaaclab.training.trainer import TrainerCfg
 
-DEFAULT_ITERATIONS = 10_000
-
 
 @dataclasses.dataclass(kw_only=True)
 class Job:
-    """One call of ``scripts/train.py``, ready to launch."""
+    """One call of ``train``, ready to launch."""
 
     task: str
     """Task id."""
@@ -45,6 +44,9 @@ class Job:
 
     description: dict[str, Any]
     """What run.json and every checkpoint say about the run."""
+
+    run_name: str = ""
+    """What the name of a new run's folder ends with."""
 
     resume: dict[str, Any] | None = None
     """Checkpoint to go on from."""
@@ -81,14 +83,15 @@ class Job:
         """
         if self.run is None:
             manifest = {key: value for key, value in self.description.items() if key not in ("params", "agent_cfg")}
-            experiment = experiment_name(self.task, self.agent_cfg)
+            folder = experiment_name(self.task, self.agent_cfg)
             manifest["precision"] = session.precision()
-            self.run = RunFolder.create(self.log_root, experiment, manifest, self.description["params"])
+            params = self.description["params"]
+            self.run = RunFolder.create(self.log_root, folder, manifest, params, name=self.run_name)
         return self.run
 
 
 def plan(args: argparse.Namespace, tokens: list[str], ranks: Ranks = ALONE) -> Job:
-    """Check the command line of ``scripts/train.py`` and load what it refers to.
+    """Check the command line of ``train`` and load what it refers to.
 
     Args:
         args: Parsed arguments.
@@ -101,8 +104,8 @@ def plan(args: argparse.Namespace, tokens: list[str], ranks: Ranks = ALONE) -> J
     Raises:
         InputError: If something cannot be done as asked.
     """
-    _check_numbers(args)
     distributed.check(args, ranks)
+    tokens = experiment.take(args, tokens)
     task_config.refuse_contradictions(args, tokens)
     if args.resume and args.init_from:
         raise InputError("--resume goes on with a run, --init_from starts a new one; drop one of them")
@@ -117,6 +120,8 @@ def plan(args: argparse.Namespace, tokens: list[str], ranks: Ranks = ALONE) -> J
         given = args.device or dict(token.split("=", 1) for token in tokens).get("env.sim.device")
         job.env_cfg.sim.device = distributed.device(job.env_cfg.sim.device, given)
     job.env_cfg.seed = job.seed
+    if getattr(job.agent_cfg, "compile", False):
+        compiler.check(str(job.env_cfg.sim.device))
     task_config.check_launch(job.env_cfg, args)
     return job
 
@@ -142,7 +147,8 @@ def _new(args: argparse.Namespace, tokens: list[str]) -> Job:
     check_agent(agent_cfg, env_cfg.scene.num_envs)
     init = None
     if args.init_from:
-        path = checkpoint.resolve(args.init_from, args.log_root, experiment_name(task, agent_cfg))
+        shipped = experiment_name(task, agent_cfg) if args.init_from == "pretrained" else None
+        path = checkpoint.resolve(args.init_from, args.log_root, shipped, task=task)
         init = checkpoint.load(path, num_blocks=blocks)
         if ALGORITHMS[init["algorithm"]].kind != ALGORITHMS[algorithm].kind:
             raise InputError(
@@ -157,9 +163,11 @@ def _new(args: argparse.Namespace, tokens: list[str]) -> Job:
         trainer_cfg=trainer_cfg,
         seed=agent_cfg.seed,
         log_root=args.log_root,
+        run_name=args.run_name or "",
         init=init,
         description={
             "task": task,
+            "task_module": task_config.task_module(args.task),
             "algorithm": algorithm,
             "num_envs": env_cfg.scene.num_envs,
             "seed": agent_cfg.seed,
@@ -176,11 +184,12 @@ def _new(args: argparse.Namespace, tokens: list[str]) -> Job:
 
 
 def _resumed(args: argparse.Namespace, tokens: list[str], ranks: Ranks) -> Job:
-    experiment = None
-    if args.task is not None:
-        args.task = task_config.check_task(args.task)
-        experiment = experiment_name(args.task, task_config.resolve_configs(args.task, tokens)[1])
-    path = checkpoint.resolve(args.resume, args.log_root, experiment)
+    if args.run_name:
+        raise InputError(
+            f"--run_name {args.run_name} names a new run, --resume goes on with an old one; drop --run_name"
+        )
+    task = task_config.split_task(args.task)[1] if args.task is not None else None
+    path = checkpoint.resolve(args.resume, args.log_root, task=task)
     saved = checkpoint.load(path)
     run = checkpoint.run_of(path)
     if run is None:
@@ -193,6 +202,7 @@ def _resumed(args: argparse.Namespace, tokens: list[str], ranks: Ranks) -> Job:
     check_writable(run.path.parent, run.path.name)
     trainer_cfg = _trainer_cfg(args, saved["trainer"])
     keys = ("algorithm", "num_envs", "seed", "overrides", "init_from", "agent_cfg", "params")
+    module = saved.get("task_module")
     return Job(
         task=task,
         env_cfg=env_cfg,
@@ -203,7 +213,12 @@ def _resumed(args: argparse.Namespace, tokens: list[str], ranks: Ranks) -> Job:
         log_root=args.log_root,
         resume=saved,
         run=run,
-        description={"task": task, **{key: saved[key] for key in keys}, "trainer": dataclasses.asdict(trainer_cfg)},
+        description={
+            "task": task,
+            "task_module": module,
+            **{key: saved[key] for key in keys},
+            "trainer": dataclasses.asdict(trainer_cfg),
+        },
     )
 
 
@@ -221,7 +236,7 @@ def saved_configs(saved: dict[str, Any], tokens: list[str] | None = None) -> tup
         InputError: If this version of the package lacks the task or an option of the run.
     """
     tokens = tokens or []
-    task = task_config.check_task(saved["task"])
+    task = task_config.saved_task(saved)
     replaced = _given(tokens)
     kept = [token for token in saved["overrides"] if token.split("=", 1)[0] not in replaced]
     env_cfg, agent_cfg = task_config.resolve_configs(task, kept + tokens, saved["algorithm"])
@@ -232,9 +247,9 @@ def saved_configs(saved: dict[str, Any], tokens: list[str] | None = None) -> tup
             f"the checkpoint has options that this version does not know ({', '.join(unknown)}); use the version of"
             " sapg_isaaclab that wrote it (see run.json)"
         )
-    experiment = agent_cfg.experiment
-    agent_cfg = type(agent_cfg)(**{**saved["agent_cfg"], "experiment": experiment})
-    experiment.directory = saved["agent_cfg"]["experiment"]["directory"]
+    group = agent_cfg.experiment
+    agent_cfg = type(agent_cfg)(**{**saved["agent_cfg"], "experiment": group})
+    group.directory = saved["agent_cfg"]["experiment"]["directory"]
     return task, env_cfg, agent_cfg
 
 
@@ -273,16 +288,6 @@ def _complete(env_cfg: Any, agent_cfg: Any, num_envs: int | None, device: str | 
     # skrl's agents would open writers of their own beside ours
     agent_cfg.experiment.write_interval = agent_cfg.experiment.checkpoint_interval = 0
     agent_cfg.experiment.wandb = False
-
-
-def _check_numbers(args: argparse.Namespace) -> None:
-    lowest = {"max_iterations": 1, "checkpoint_interval": 1, "checkpoint_minutes": 0.01, "keep_checkpoints": 0}
-    for name, low in lowest.items():
-        value = getattr(args, name)
-        if value is not None and not value >= low:
-            raise InputError(f"--{name} {value} is not allowed; it must be at least {low}")
-    if args.seed is not None:
-        task_config.check_seed(args.seed)
 
 
 def _trainer_cfg(args: argparse.Namespace, saved: dict[str, Any]) -> TrainerCfg:

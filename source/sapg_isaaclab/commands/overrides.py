@@ -123,7 +123,6 @@ def _listing(names: Mapping[str, Any], limit: int = 12) -> str:
 
 
 def _converted(owner: Any, name: str, current: Any, text: str, path: str) -> Any:
-    value = parse_value(text)
     if dataclasses.is_dataclass(current) and not isinstance(current, type):
         example = next(iter(sorted(_children(current))), "NAME")
         raise InputError(f"{path} is a group of options; set one of them, such as {path}.{example}=VALUE")
@@ -131,11 +130,31 @@ def _converted(owner: Any, name: str, current: Any, text: str, path: str) -> Any
     if hint is None or hint is Any or (isinstance(hint, type) and not isinstance(current, hint)):
         # no annotation, or that of a preset group which has been resolved to a value
         hint = type(current) if current is not None else Any
+    return convert(hint, text, path, current)
+
+
+def convert(hint: Any, text: str, path: str, current: Any = None) -> Any:
+    """Read a value as a type asks for it.
+
+    Args:
+        hint: The type, as in an annotation.
+        text: What follows the equals sign.
+        path: What precedes it, for the message.
+        current: The present value, if it is known.
+
+    Returns:
+        The value.
+
+    Raises:
+        InputError: If it is not of the type.
+    """
+    value = parse_value(text)
     for accepted in _alternatives(hint):
         converted = _as(accepted, value, text, current)
         if converted is not _REFUSED:
             return converted
-    raise InputError(f"{path}={text} is not allowed: it must be {_described(hint)} (now {current!r})")
+    now = f" (now {current!r})" if current is not None else ""
+    raise InputError(f"{path}={text} is not allowed: it must be {_described(hint)}{now}")
 
 
 _REFUSED = object()

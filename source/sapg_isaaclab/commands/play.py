@@ -8,10 +8,10 @@ Example::
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 
 from sapg_isaaclab.commands import cli
-from sapg_isaaclab.errors import InputError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -27,20 +27,30 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _play(argv: list[str] | None) -> int:
-    from sapg_isaaclab.commands import film
-    from sapg_isaaclab.commands import playing as replay
+    from sapg_isaaclab.commands import film, policy_choice
+
+    def check(args: argparse.Namespace, tokens: list[str]) -> None:
+        policy_choice.check(args, tokens)
+        film.target(args)
 
     parser = cli.parser("Run a policy, write a video of the first environment and print the returns of the episodes.")
-    replay.add_arguments(parser)
+    policy_choice.add_arguments(parser)
     add = parser.add_argument
-    add("--steps", type=int, default=300, help="number of steps (default: %(default)s)")
-    add("--video", metavar="FILE", help="MP4 file (default: videos/ in the run folder)")
-    add("--frames", metavar="FOLDER", help="write PNG frames into this new folder instead of a video")
+    add("--steps", "--video_length", type=int, default=300, help="number of steps (default: %(default)s)")
+    add(
+        "--video",
+        nargs="?",
+        const="",
+        type=cli.path,
+        metavar="FILE",
+        help="MP4 file (default: videos/ in the run folder)",
+    )
+    add("--frames", type=cli.path, metavar="FOLDER", help="write PNG frames into this new folder instead of a video")
     add("--no_video", action="store_true", help="draw nothing, only print returns")
     add("--size", default="640x480", metavar="WxH", help="size of the picture (default: %(default)s)")
-    args, tokens = cli.parse(parser, argv)
-    if args.steps < 1:
-        raise InputError(f"--steps {args.steps} is not allowed; it must be at least 1")
+    args, tokens = cli.parse(parser, argv, check)
+    from sapg_isaaclab.commands import playing as replay
+
     target = film.target(args)
     job = replay.plan(args, tokens, num_envs=4)
     if target is None and not args.no_video:

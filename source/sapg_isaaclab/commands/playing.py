@@ -12,15 +12,13 @@ from typing import Any
 import torch
 
 from sapg_isaaclab.agents.sapg.policies import Player
-from sapg_isaaclab.commands import task_config
+from sapg_isaaclab.commands import policy_choice, task_config
 from sapg_isaaclab.commands.job import check_agent, saved_configs
+from sapg_isaaclab.commands.policy_choice import ACTIONS
 from sapg_isaaclab.errors import InputError, TrainingError
 from sapg_isaaclab.runs import checkpoint
 from sapg_isaaclab.runs.run_folder import RunFolder, experiment_name
 from sapg_isaaclab.training import session
-
-ACTIONS = ("deterministic", "stochastic")
-"""Values of ``--actions``: the policy's mean, or a sample."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -88,24 +86,6 @@ class Replay:
         return env, agent.player(self.block, deterministic=self.deterministic)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what play and evaluate have in common.
-
-    Args:
-        parser: The script's parser.
-    """
-    add = parser.add_argument
-    add(
-        "--checkpoint",
-        default="latest",
-        metavar="latest|best|pretrained|PATH|none",
-        help="policy (latest); none: untrained",
-    )
-    add("--block", type=int, help="whose policy (the leader's; DexPBT: that of the best learner)")
-    # Isaac Lab's launcher has a --deterministic of another meaning
-    add("--actions", choices=ACTIONS, help="mean actions (default for hands) or samples, as in training")
-
-
 def plan(args: argparse.Namespace, tokens: list[str], num_envs: int) -> Replay:
     """Check the command line and load the checkpoint it refers to. Creates nothing on disk.
 
@@ -128,15 +108,17 @@ def plan(args: argparse.Namespace, tokens: list[str], num_envs: int) -> Replay:
         env_cfg, agent_cfg = task_config.resolve_configs(task, tokens)
         check_agent(agent_cfg, None)
     else:
-        _refuse_agent_options(tokens)
+        policy_choice.check(args, tokens)
         experiment = None
-        if task is not None and args.checkpoint in ("latest", "best", "pretrained"):
+        if task is not None and args.checkpoint == "pretrained":
             experiment = experiment_name(task, task_config.resolve_configs(task, [])[1])
-        path = checkpoint.resolve(args.checkpoint, args.log_root, experiment)
+        path = checkpoint.resolve(args.checkpoint, args.log_root, experiment, task=task)
         saved = checkpoint.load(path)
         if task is not None and task != saved["task"]:
             raise InputError(f"--task {task}, but checkpoint {path} is of {saved['task']}; drop --task")
         task, env_cfg, agent_cfg = saved_configs(saved, tokens)
+    if getattr(agent_cfg, "compile", False):
+        agent_cfg.compile = False  # only updates are compiled; the machine here may have no compiler
     leader = saved["blocks"]["leader"] if saved else 0
     block, names = leader if args.block is None else args.block, agent_cfg.policy_names()
     if not 0 <= block < len(names):
@@ -144,8 +126,6 @@ def plan(args: argparse.Namespace, tokens: list[str], num_envs: int) -> Replay:
         raise InputError(f"--block {block} does not exist; use one of {known}")
     chosen = any(token.startswith("env.scene.num_envs=") for token in tokens)
     env_cfg.scene.num_envs = args.num_envs or (env_cfg.scene.num_envs if chosen else num_envs)
-    if args.num_envs is not None and args.num_envs < 1:
-        raise InputError(f"--num_envs {args.num_envs} is not allowed; it must be at least 1")
     env_cfg.sim.device = args.device or env_cfg.sim.device
     asked = any(token.startswith("env.curriculum.enabled=") for token in tokens)
     if hasattr(getattr(env_cfg, "curriculum", None), "enabled") and not asked:
@@ -166,12 +146,6 @@ def plan(args: argparse.Namespace, tokens: list[str], num_envs: int) -> Replay:
         seed=task_config.check_seed(args.seed if args.seed is not None else agent_cfg.seed),
         overrides=tokens,
     )
-
-
-def _refuse_agent_options(tokens: list[str]) -> None:
-    for token in tokens:
-        if token.startswith("agent."):
-            raise InputError(f"{token}: the agent's options come from the checkpoint; drop it")
 
 
 @dataclasses.dataclass

@@ -9,7 +9,11 @@ import dataclasses
 import difflib
 import importlib
 import importlib.util
+import os
+import pathlib
 import random
+import re
+import sys
 from typing import Any
 
 import gymnasium as gym
@@ -20,12 +24,14 @@ from sapg_isaaclab.errors import InputError, one_line
 
 SELECTORS = ("physics", "renderer", "presets")
 
+_VERSION = re.compile(r"-v\d+$")
+
 
 def check_task(task: str | None) -> str:
     """Find a task.
 
     Args:
-        task: What the user typed; ``package:ID`` imports the package first.
+        task: What the user typed; ``module:ID`` imports the module first, also one in the working folder.
 
     Returns:
         The task id.
@@ -36,22 +42,111 @@ def check_task(task: str | None) -> str:
     ours = ", ".join(sapg_tasks())
     if not task:
         raise InputError(f"--task is missing; use one of {ours}")
-    package, _, name = task.rpartition(":")
-    if package:
+    module, name = split_task(task)
+    if module:
+        see_working_folder()
         try:
-            importlib.import_module(package)
+            importlib.import_module(module)
         except ImportError as error:
-            raise InputError(f"--task {task}: package {package!r} cannot be imported ({one_line(error)})") from error
+            raise InputError(f"--task {task}: package {module!r} cannot be imported ({one_line(error)})") from error
     if name not in gym.registry:
         importlib.import_module("isaaclab_tasks")  # registers the tasks of all installed packages
     if name not in gym.registry:
-        lower = {known.lower(): known for known in sapg_tasks()}
-        near = [lower[match] for match in difflib.get_close_matches(name.lower(), lower, n=2, cutoff=0.5)]
+        near = nearest_tasks(name)
         hint = f"did you mean {' or '.join(near)}?" if near else f"use one of {ours}"
         raise InputError(f"--task {task} is unknown; {hint}")
     if "env_cfg_entry_point" not in gym.spec(name).kwargs:
         raise InputError(f"--task {task} is not a task of Isaac Lab (no env_cfg_entry_point); use one of {ours}")
     return name
+
+
+def split_task(task: str) -> tuple[str, str]:
+    """Module and id in what the user typed.
+
+    Args:
+        task: ``module:ID`` or ``ID``.
+
+    Returns:
+        Module, empty if none is named, and task id.
+    """
+    module, _, name = task.rpartition(":")
+    return module, name
+
+
+def task_module(task: str | None) -> dict[str, str] | None:
+    """What a run keeps of the module that registers its task, so that nobody has to name it again.
+
+    Args:
+        task: What the user typed; its module has been imported.
+
+    Returns:
+        ``name`` and the ``folder`` it is imported from; None if no module was named, or it is this package.
+    """
+    name, _ = split_task(task or "")
+    if not name or name.split(".")[0] == "sapg_isaaclab":
+        return None
+    top = sys.modules[name.split(".")[0]]
+    places = [top.__file__] if getattr(top, "__file__", None) else list(getattr(top, "__path__", []))
+    file = pathlib.Path(places[0]).resolve() if places else pathlib.Path.cwd() / "module.py"
+    return {
+        "name": name,
+        "folder": str(file.parents[1] if hasattr(top, "__path__") and file.is_file() else file.parent),
+    }
+
+
+def saved_task(saved: dict[str, Any]) -> str:
+    """Find the task of a run, importing the module that registers it.
+
+    Args:
+        saved: Checkpoint.
+
+    Returns:
+        The task id.
+
+    Raises:
+        InputError: If it cannot be found any more.
+    """
+    module = saved.get("task_module")
+    if not module or saved["task"] in gym.registry:
+        return check_task(saved["task"])
+    see_working_folder()
+    top = module["name"].split(".")[0]
+    if importlib.util.find_spec(top) is None:
+        sys.path.append(module["folder"])
+        importlib.invalidate_caches()
+        if importlib.util.find_spec(top) is None:
+            raise InputError(
+                f"the run's task {saved['task']} comes from module {module['name']!r}, which was in {module['folder']}"
+                " and is not there any more; add its folder to PYTHONPATH"
+            )
+    return check_task(f"{module['name']}:{saved['task']}")
+
+
+def see_working_folder() -> None:
+    """Let modules in the working folder be imported, as ``python -m`` does; a script only sees its own folder."""
+    folder = os.getcwd()
+    if folder not in sys.path and "" not in sys.path:
+        sys.path.append(folder)
+
+
+def nearest_tasks(name: str) -> list[str]:
+    """Tasks whose id is nearly the one that was typed.
+
+    Args:
+        name: What was typed.
+
+    Returns:
+        At most two ids: those that differ by a version (``-v0``) only, else similar ones, of this package first.
+    """
+    known = {key.lower(): key for key, spec in gym.registry.items() if "env_cfg_entry_point" in spec.kwargs}
+    bare = _VERSION.sub("", name.lower())
+    same = [key for lower, key in known.items() if _VERSION.sub("", lower) == bare]
+    if same:
+        return sorted(same)[:2]
+    ours = {key.lower() for key in sapg_tasks()}
+    near = difflib.get_close_matches(name.lower(), known, n=2, cutoff=0.7)
+    near = near or difflib.get_close_matches(name.lower(), ours, n=2, cutoff=0.5)
+    return [known[match] for match in sorted(near, key=lambda match: match not in ours)]
 
 
 def agent_entry_point(task: str, algorithm: str) -> str:
@@ -297,6 +392,8 @@ def check_resume(args: argparse.Namespace, tokens: list[str], saved: dict[str, A
     way_out = "drop it, or start a new run from these weights with --init_from"
     for flag in ("task", "algorithm", "num_envs", "seed"):
         value = getattr(args, flag)
+        if flag == "task" and value is not None:
+            value = split_task(value)[1]
         if value is not None and value != saved[flag]:
             raise InputError(f"--{flag} {value} differs from the run to resume, which has {saved[flag]}; {way_out}")
     for token in tokens:

@@ -11,10 +11,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import shlex
 
 from sapg_isaaclab import streams
-from sapg_isaaclab.commands import cli
-from sapg_isaaclab.training import distributed, signals
+from sapg_isaaclab.agents.algorithms import ALGORITHMS
+from sapg_isaaclab.commands import cli, experiment, task_config
+from sapg_isaaclab.commands.early import DEFAULT_ITERATIONS
+from sapg_isaaclab.errors import InputError
+from sapg_isaaclab.runs.metrics import LOGGERS
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,11 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     return cli.run_command(_train, argv)
 
 
-def _parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
-    from sapg_isaaclab.agents.algorithms import ALGORITHMS
-    from sapg_isaaclab.commands.job import DEFAULT_ITERATIONS
-    from sapg_isaaclab.runs.metrics import LOGGERS
-
+def _parser() -> cli.Parser:
     parser = cli.parser("Train SAPG or a baseline on a task. Ctrl-C ends the iteration and leaves a checkpoint.")
     add = parser.add_argument
     add("--algorithm", choices=ALGORITHMS, help="how to learn (sapg)")
@@ -47,13 +47,28 @@ def _parse(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
     add("--checkpoint_interval", type=int, help="iterations between checkpoints (50)")
     add("--checkpoint_minutes", type=float, help="longest time without a checkpoint, in minutes (15)")
     add("--keep_checkpoints", type=int, help="number of newest checkpoints kept beside the best (5; 0 keeps all)")
-    return cli.parse(parser, argv)
+    add("--video", nargs="?", const="", help=argparse.SUPPRESS)
+    experiment.add_arguments(parser)
+    return parser
+
+
+def _check(args: argparse.Namespace, tokens: list[str]) -> None:
+    if args.video is not None:
+        raise InputError(
+            "--video: training makes no videos; make one of the run with play --video, also while it trains"
+        )
+    if not args.resume and not args.task:
+        task_config.check_task(None)
+    experiment.take(argparse.Namespace(**vars(args)), tokens)
 
 
 def _train(argv: list[str] | None) -> int:
+    cli.check_early(_parser(), argv, _check)
+    from sapg_isaaclab.training import distributed, signals
+
     with signals.interrupting(), distributed.joined() as ranks:
         with distributed.all_or_none(ranks):
-            args, tokens = _parse(argv)
+            args, tokens = cli.parse(_parser(), argv, _check)
             from sapg_isaaclab.commands import job as jobs
 
             job = jobs.plan(args, tokens, ranks)
@@ -71,7 +86,7 @@ def _train(argv: list[str] | None) -> int:
 
 def _run(job, ranks, say, cleanup: contextlib.ExitStack) -> int:
     from sapg_isaaclab.runs import checkpoint
-    from sapg_isaaclab.training import session
+    from sapg_isaaclab.training import distributed, session
     from sapg_isaaclab.training.trainer import Trainer
 
     physics = type(job.env_cfg.sim.physics).__name__.removesuffix("Cfg")
@@ -106,6 +121,8 @@ def _run(job, ranks, say, cleanup: contextlib.ExitStack) -> int:
     state = f"stopped by {stopped_by}" if stopped_by else "finished"
     if ranks.is_main:
         print(f"{state} after iteration {trainer.iteration}; checkpoint: {checkpoint.latest(run)}")
-    if stopped_by:
-        say(f"go on with: --resume {job.run and job.run.path}")
+        if stopped_by:
+            print(f"go on with: {cli.sibling('train')} --resume {shlex.quote(str(run.path))}")
+        else:
+            print(f"next: {cli.sibling('play')} --checkpoint {shlex.quote(str(run.path))}")
     return 0

@@ -185,15 +185,18 @@ def prune(run: RunFolder, keep: int) -> None:
             path.unlink(missing_ok=True)
 
 
-def resolve(selector: str, log_root: str | os.PathLike[str], experiment: str | None = None) -> pathlib.Path:
+def resolve(
+    selector: str, log_root: str | os.PathLike[str], experiment: str | None = None, *, task: str | None = None
+) -> pathlib.Path:
     """Find the checkpoint that the user means. Nothing is created.
 
     Args:
         selector: ``latest`` or ``best`` (of the newest run), ``pretrained`` (the task's that comes with the package), a
             checkpoint file, a run folder, or the ``latest`` or ``best`` file inside one.
         log_root: Folder of all experiments.
-        experiment: Experiment in which ``latest`` and ``best`` search, all by default, and whose policy is
+        experiment: Experiment in whose folder ``latest`` and ``best`` search, all by default, and whose policy is
             ``pretrained``.
+        task: Task among whose runs ``latest`` and ``best`` search. All by default.
 
     Returns:
         The checkpoint file.
@@ -202,10 +205,10 @@ def resolve(selector: str, log_root: str | os.PathLike[str], experiment: str | N
         InputError: If there is none.
     """
     if selector in ("latest", "best"):
-        runs = find_runs(log_root, experiment)
+        runs = find_runs(log_root, experiment, task=task)
         if not runs:
-            where = pathlib.Path(log_root) / (experiment or "")
-            raise InputError(f"no run with a checkpoint in {where}; train first, or give the path of a checkpoint")
+            of, where = f" of {task}" if task else "", pathlib.Path(log_root) / (experiment or "")
+            raise InputError(f"no run{of} with a checkpoint in {where}; train first, or give the path of a checkpoint")
         return latest(runs[0]) if selector == "latest" else best(runs[0])
     if selector == "pretrained":
         return _pretrained(experiment)
@@ -215,7 +218,7 @@ def resolve(selector: str, log_root: str | os.PathLike[str], experiment: str | N
     if path.is_file() and path.name in ("latest", "best"):
         return latest(RunFolder(path.parent)) if path.name == "latest" else best(RunFolder(path.parent))
     if not path.is_file():
-        known = ", ".join(str(run.path) for run in find_runs(log_root, experiment)[:3]) or "none"
+        known = ", ".join(str(run.path) for run in find_runs(log_root, task=task)[:3]) or "none"
         raise InputError(f"checkpoint {selector} does not exist; runs found in {log_root}: {known}")
     return path
 

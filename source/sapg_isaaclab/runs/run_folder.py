@@ -121,6 +121,8 @@ class RunFolder:
         experiment: str,
         manifest: dict[str, Any],
         params: dict[str, str],
+        *,
+        name: str = "",
     ) -> RunFolder:
         """Make a new run folder; an existing one is never reused.
 
@@ -129,6 +131,7 @@ class RunFolder:
             experiment: Name of the experiment, a folder below it.
             manifest: What ``run.json`` shall say beyond version, library, time, command and packages.
             params: YAML text by file name without ending: ``env`` and ``agent``.
+            name: What the folder's name ends with, after the time.
 
         Returns:
             The new folder.
@@ -138,7 +141,7 @@ class RunFolder:
         """
         parent = pathlib.Path(log_root).resolve() / experiment
         now = _after_all_runs(datetime.datetime.now(datetime.UTC), parent)
-        stamp = now.astimezone().strftime("%Y-%m-%d_%H-%M-%S")
+        stamp = now.astimezone().strftime("%Y-%m-%d_%H-%M-%S") + (f"_{name}" if name else "")
         path = None
         try:
             parent.mkdir(parents=True, exist_ok=True)
@@ -209,12 +212,15 @@ def check_writable(log_root: str | os.PathLike[str], experiment: str) -> None:
         raise InputError(_unwritable(target, f"no permission to write in {existing}"))
 
 
-def find_runs(log_root: str | os.PathLike[str], experiment: str | None = None) -> list[RunFolder]:
+def find_runs(
+    log_root: str | os.PathLike[str], experiment: str | None = None, *, task: str | None = None
+) -> list[RunFolder]:
     """Runs that have at least one checkpoint, newest first.
 
     Args:
         log_root: Folder of all experiments.
         experiment: Only this experiment's runs. All by default.
+        task: Only this task's runs, as their ``run.json`` says. All by default.
 
     Returns:
         The runs, by the time in their ``run.json``.
@@ -222,6 +228,8 @@ def find_runs(log_root: str | os.PathLike[str], experiment: str | None = None) -
     found = []
     for run in _candidates(pathlib.Path(log_root), experiment):
         manifest = run.manifest()
+        if task is not None and manifest.get("task") != task:
+            continue
         if manifest.get("library") == LIBRARY and any(run.checkpoints.glob("agent_*.pt")):
             found.append((str(manifest.get("created_at", "")), str(run.path), run))
     return [run for _, _, run in sorted(found, key=lambda item: item[:2], reverse=True)]
