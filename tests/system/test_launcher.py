@@ -30,6 +30,7 @@ TOOLS = [
 # Answers what the launcher asks a Python, notes every call in $CALLS, and prints the arguments of everything else.
 PYTHON = r"""#!/usr/bin/env bash
 printf '%s\n' "${0##*/} $*" >>"$CALLS"
+[[ $* != *"-m compileall"* ]] || exit "${COMPILE_FAILS:-0}"
 case "$1 ${2:-}" in
 "-c import ctypes, ssl"*) [[ @VERSION@ == 3.12 ]] ;;
 "-c import ensurepip"*) [[ @VENV@ == yes ]] ;;
@@ -190,6 +191,16 @@ def test_second_start_installs_nothing(checkout):
     assert second.returncode == 0
     assert second.err == ""
     assert checkout.calls.read_text() == calls + "python hello.py\n"
+
+
+def test_an_installation_is_compiled_once_whatever_does_not_compile(checkout):
+    fake_python(checkout.bin / "python3.12")
+    result = checkout.run("-p", "hello.py", PYTHONDONTWRITEBYTECODE="1", COMPILE_FAILS="1")
+    assert result.returncode == 0 and checkout.count("-m compileall") == 1
+    (call,) = [line for line in checkout.calls.read_text().splitlines() if "compileall" in line]
+    assert ".venv/lib/python3.12/site-packages" in call and call.endswith("my checkout/source")
+    checkout.run("-p", "hello.py")
+    assert checkout.count("-m compileall") == 1
 
 
 def test_changed_dependencies_are_installed_and_changed_tool_settings_are_not(checkout):
