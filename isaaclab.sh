@@ -34,11 +34,26 @@ EOF
 
 # ---- running ---------------------------------------------------------------------------------------------------------
 
+# ROS and others put packages of their own on PYTHONPATH, before ours and with plugins that pytest loads. Folders of modules
+# stay: they may hold somebody's tasks.
+drop_foreign_packages() {
+    local entry kept="" entries
+    IFS=: read -ra entries <<<"${PYTHONPATH:-}"
+    for entry in "${entries[@]}"; do
+        case ${entry%/} in
+        */site-packages | */dist-packages) say "note: leaving $entry out of PYTHONPATH" ;;
+        *) kept+=${kept:+:}$entry ;;
+        esac
+    done
+    if [[ -n $kept ]]; then export PYTHONPATH=$kept; else unset PYTHONPATH; fi
+}
+
 # run PYTHON LINKED ARGUMENTS...: LINKED is 1 where Isaac Lab starts Python through an Isaac Sim linked to its checkout.
 run() {
     local python=$1 linked=$2
     shift 2
     unset PYTHONHOME
+    [[ $linked == 1 ]] || drop_foreign_packages
     # "-p" runs Python itself. Isaac Lab's CLI would run it as a child, which a SIGTERM to the CLI never reaches and
     # which a CTRL-C kills after a quarter of a second: too soon to write a checkpoint. Only where the CLI does more
     # (a linked Isaac Sim, libraries to preload on ARM) is "-p" left to it.

@@ -46,7 +46,7 @@ case "$1 ${2:-}" in
     ;;
 "- ") cat >/dev/null; echo "${MISSING:-}" ;;
 "-P -") cat >/dev/null; [[ -n "@PROBE@" ]] && echo "@PROBE@" ;;
-*) printf '<%s>' "$@"; echo; echo "pid $$ cwd $PWD"; exit "${EXIT:-0}" ;;
+*) printf '<%s>' "$@"; echo; echo "pid $$ cwd $PWD path ${PYTHONPATH-unset}"; exit "${EXIT:-0}" ;;
 esac
 """
 
@@ -201,6 +201,22 @@ def test_an_installation_is_compiled_once_whatever_does_not_compile(checkout):
     assert ".venv/lib/python3.12/site-packages" in call and call.endswith("my checkout/source")
     checkout.run("-p", "hello.py")
     assert checkout.count("-m compileall") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("/opt/ros/jazzy/lib/python3.12/site-packages:/home/me/my tasks", "/home/me/my tasks"),
+        ("/a:/opt/ros/x/lib/python3/dist-packages/:/b", "/a:/b"),
+        ("/opt/ros/jazzy/lib/python3.12/site-packages", "unset"),
+        ("", "unset"),
+    ],
+)
+def test_packages_of_other_software_do_not_count_as_ours(checkout, given, kept):
+    fake_python(checkout.bin / "python3.12")
+    result = checkout.run("-p", "hello.py", PYTHONPATH=given)
+    assert result.out.splitlines()[1].endswith(f" path {kept}")
+    assert ("leaving" in result.err) == ("packages" in given)
 
 
 def test_changed_dependencies_are_installed_and_changed_tool_settings_are_not(checkout):
