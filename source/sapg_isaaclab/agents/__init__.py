@@ -1,1 +1,1 @@
-"""Agents: SAPG and the pure functions it is made of. Nothing here knows Isaac Lab."""
+"""Agents: SAPG, PPO, DexPBT and PQL, and what they share. Nothing here knows Isaac Lab."""
