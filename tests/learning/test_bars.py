@@ -1,4 +1,4 @@
-"""Every algorithm must pass its bar with each of five seeds."""
+"""Every algorithm must pass its bar with each of five seeds: for a release, as it takes a quarter of an hour."""
 
 import pytest
 
@@ -6,6 +6,7 @@ from sapg_isaaclab.experiments import bars
 
 
 @pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.parametrize("algorithm", bars.BARS)
 def test_every_seed_passes_the_bar(algorithm, tmp_path):
     returns = bars.measure(algorithm, tmp_path)

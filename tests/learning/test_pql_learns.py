@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from test_learns import mean_distance
 
 from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.pql import PqlCfg
@@ -10,18 +11,7 @@ from toy_env import ToyEnv, run
 OPTIONS = {
     "pql": {},
     "pql-d": {"critic": "distributional", "value_range": (-3.0, 0.0)},
-    "newest networks": {"staleness": 0},
 }
-
-
-def mean_distance(agent, env: ToyEnv) -> float:
-    """Mean distance to the goal over two episodes' worth of steps, without noise."""
-    observations, _ = env.reset()
-    player, total = agent.player(), 0.0
-    for _ in range(40):
-        observations, rewards, *_ = env.step(player(observations))
-        total -= rewards.mean().item()
-    return total / 40
 
 
 @pytest.mark.slow

@@ -103,7 +103,7 @@ def command(line: str) -> tuple[str, list[str]] | None:
         if script := re.fullmatch(r"(?:.*scripts/)?(\w+)\.py", word):
             return script[1], words[place + 1 :]
         if word == "sapg_isaaclab" and words[place - 1] == "-m":
-            return words[place + 1], words[place + 2 :]
+            return words[place + 1].partition("|")[0], words[place + 2 :]  # train|play|...: the first stands for all
         if word.endswith("train.sbatch") and words[0] == "sbatch":
             return "train", ["--task", *words[place + 1 :]]
         if word == "pytest" and words[place - 1] == "-m":

@@ -1,23 +1,32 @@
-"""Registration of the tasks, without a simulator."""
+"""Registration of the tasks, without a simulator: what it names exists, and fits together."""
 
+import importlib
 import subprocess
 import sys
 from importlib.metadata import entry_points
 from importlib.resources import files
 
 import gymnasium as gym
+import pytest
 import yaml
 
 import sapg_isaaclab  # noqa: F401
 from sapg_isaaclab.tasks import register_tasks
 
-TASK_ID = "SAPG-Allegro-Reorient"
+TASKS = sorted(name for name in gym.registry if name.startswith("SAPG-"))
+
+
+def resolve(entry_point):
+    module, name = entry_point.split(":")
+    if name.endswith(".yaml"):
+        return yaml.safe_load(files(module).joinpath(name).read_text())
+    return getattr(importlib.import_module(module), name)
 
 
 def test_importing_the_package_imports_neither_torch_nor_isaaclab():
     code = (
         "import sys, sapg_isaaclab, gymnasium as gym\n"
-        f"assert '{TASK_ID}' in gym.registry\n"
+        f"assert '{TASKS[0]}' in gym.registry\n"
         "heavy = {'torch', 'isaaclab', 'skrl', 'warp', 'pxr'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
@@ -25,16 +34,9 @@ def test_importing_the_package_imports_neither_torch_nor_isaaclab():
 
 
 def test_registering_again_changes_nothing():
-    before = gym.spec(TASK_ID)
+    before = gym.spec(TASKS[0])
     register_tasks()
-    assert gym.spec(TASK_ID) is before
-
-
-def test_registration_names_what_isaac_lab_looks_for():
-    kwargs = gym.spec(TASK_ID).kwargs
-    assert kwargs["env_cfg_entry_point"] == "sapg_isaaclab.tasks.in_hand.env_cfg:AllegroReorientEnvCfg"
-    assert kwargs["sapg_cfg_entry_point"] == "sapg_isaaclab.tasks.in_hand.agents.allegro:AllegroReorientSapgCfg"
-    assert kwargs["default_agent"] == "skrl"
+    assert gym.spec(TASKS[0]) is before
 
 
 def test_isaac_lab_finds_the_package_by_its_entry_point():
@@ -42,11 +44,31 @@ def test_isaac_lab_finds_the_package_by_its_entry_point():
     assert points["sapg_isaaclab"] == "sapg_isaaclab"
 
 
-def test_skrl_configuration_has_the_papers_sizes():
-    module, path = gym.spec(TASK_ID).kwargs["skrl_cfg_entry_point"].split(":")
-    cfg = yaml.safe_load(files(module).joinpath(path).read_text())
-    assert [net["layers"] for net in cfg["models"]["policy"]["network"]] == [[512, 256, 128]]
-    assert cfg["agent"]["rollouts"] == 8
-    assert cfg["agent"]["learning_epochs"] == 5
-    assert cfg["agent"]["learning_rate"] == 5.0e-4
-    assert cfg["agent"]["learning_rate_scheduler_kwargs"] == {"kl_threshold": 0.016}
+@pytest.mark.parametrize("task", TASKS)
+def test_everything_that_a_registration_names_exists(task):
+    spec = gym.spec(task)
+    made = {name: resolve(value)() for name, value in spec.kwargs.items() if name.endswith("_cfg_entry_point")
+            and not value.endswith(".yaml")}  # fmt: skip
+    assert made.keys() == {f"{name}_cfg_entry_point" for name in ("env", "sapg", "dexpbt", "pql")}
+    assert made["env_cfg_entry_point"].num_blocks == 1
+    assert f"{spec.kwargs['default_agent']}_cfg_entry_point" in spec.kwargs
+    # runs of all algorithms on a task lie in one folder, which no other task has
+    directories = {made[f"{name}_cfg_entry_point"].default.experiment.directory for name in ("sapg", "dexpbt", "pql")}
+    assert len(directories) == 1
+    others = {resolve(gym.spec(other).kwargs["sapg_cfg_entry_point"])().default.experiment.directory for other in TASKS
+              if other != task}  # fmt: skip
+    assert not directories & others
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_plain_ppo_of_skrl_is_our_ppo_preset(task):
+    kwargs = gym.spec(task).kwargs
+    skrl, ours = resolve(kwargs["skrl_cfg_entry_point"]), resolve(kwargs["sapg_cfg_entry_point"])().ppo
+    for net in skrl["models"]["policy"]["network"] + skrl["models"]["value"]["network"]:
+        assert tuple(net["layers"]) == ours.hidden_sizes
+    agent = skrl["agent"]
+    same = ("rollouts", "learning_epochs", "mini_batches", "learning_rate", "ratio_clip", "grad_norm_clip",
+            "discount_factor", "gae_lambda", "value_loss_scale")  # fmt: skip
+    assert {name: agent[name] for name in same} == {name: getattr(ours, name) for name in same}
+    assert agent["learning_rate_scheduler_kwargs"]["kl_threshold"] == ours.kl_threshold
+    assert agent["rewards_shaper_scale"] == ours.rewards_scale
