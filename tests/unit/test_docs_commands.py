@@ -94,7 +94,10 @@ def command(line: str) -> tuple[str, list[str]] | None:
     Raises:
         ValueError: If the line is neither.
     """
-    words = [PLACEHOLDERS.get(word, word) for word in shlex.split(line, comments=True)]
+    words = shlex.split(line, comments=True)
+    if words[-1:] == ["..."] and not words[-2].startswith("--"):
+        words.pop()  # and so on
+    words = [PLACEHOLDERS.get(word, word) for word in words]
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
         words.pop(0)
     if not words:
