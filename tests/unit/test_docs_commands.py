@@ -94,9 +94,9 @@ def command(line: str) -> tuple[str, list[str]] | None:
     Raises:
         ValueError: If the line is neither.
     """
+    # what is left to the reader is left out, but for the task
+    line = re.sub(r" --(?!task)\w+ \.\.\.|(?<!--task) \.\.\.", "", line)
     words = shlex.split(line, comments=True)
-    if words[-1:] == ["..."] and not words[-2].startswith("--"):
-        words.pop()  # and so on
     words = [PLACEHOLDERS.get(word, word) for word in words]
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
         words.pop(0)
