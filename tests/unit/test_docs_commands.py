@@ -17,7 +17,6 @@ NOT_OURS = {"pip", "git", ".", "pre-commit", "wandb", "isaaclab", "cd", "import"
 
 PLACEHOLDERS = {
     "...": "SAPG-Allegro-Reorient",
-    "RUN": "logs/sapg/a/b",
     "ID": "SAPG-Allegro-Reorient",
     "HEAD:29500": "a:1",
 }
@@ -96,6 +95,7 @@ def command(line: str) -> tuple[str, list[str]] | None:
     """
     # what is left to the reader is left out, but for the task
     line = re.sub(r" --(?!task)\w+ \.\.\.|(?<!--task) \.\.\.", "", line)
+    line = line.replace("--checkpoint RUN", "--task SAPG-Allegro-Reorient --checkpoint best")
     words = shlex.split(line, comments=True)
     words = [PLACEHOLDERS.get(word, word) for word in words]
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
@@ -106,7 +106,8 @@ def command(line: str) -> tuple[str, list[str]] | None:
         if script := re.fullmatch(r"(?:.*scripts/)?(\w+)\.py", word):
             return script[1], words[place + 1 :]
         if word == "sapg_isaaclab" and words[place - 1] == "-m":
-            return words[place + 1].partition("|")[0], words[place + 2 :]  # train|play|...: the first stands for all
+            name, *others = words[place + 1].split("|")
+            return (name, words[place + 2 :]) if not others else None  # train|play|...: a list of names, no command
         if word.endswith("train.sbatch") and words[0] == "sbatch":
             return "train", ["--task", *words[place + 1 :]]
         if word == "pytest" and words[place - 1] == "-m":
