@@ -181,7 +181,7 @@ def test_options_of_a_learner():
         ({"mini_batches": 33}, "agent.mini_batches is 33, but a rollout has only 32 rows"),
         ({"aggregation": "symmetric"}, "agent.aggregation is symmetric, but learners .* remove the option"),
         ({"latent_dim": 16}, "agent.latent_dim is 16, but learners"),
-        ({"compile": True}, "agent.compile=true cannot be had with a population"),
+        ({"compile": True}, "agent.compile=true is incompatible with a population"),
         ({"interval": 0}, "agent.interval is 0; it must be at least 1"),
         ({"interval": 2e7}, "agent.interval is 20000000.0; it must be a whole number"),
         ({"start_after": -1}, "agent.start_after is -1; it must be at least 0"),

@@ -378,7 +378,7 @@ def test_sizes_tell_the_memory():
         ({"hidden_sizes": ()}, "positive numbers"),
         ({"save_replay": "yes"}, "must be true or false"),
         ({"cuda_streams": True}, "the device is cpu"),
-        ({"cuda_streams": True, "staleness": 0}, "cannot be had"),
+        ({"cuda_streams": True, "staleness": 0}, "is incompatible with"),
     ],
 )
 def test_wrong_options_are_answered_in_one_line(options, message):

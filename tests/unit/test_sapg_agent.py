@@ -333,7 +333,7 @@ def test_critic_states_need_a_separate_trunk_and_an_environment_that_has_them():
         ({"sequence_length": 3}, r"add agent.sequence_length=1"),
         ({"off_policy_ratio": 3.0}, "at most 2"),
         ({"off_policy_ratio": 0.5}, "less than one whole block"),
-        ({"stratified_minibatch": True, "shuffle": False}, "cannot be had"),
+        ({"stratified_minibatch": True, "shuffle": False}, "is incompatible with"),
         ({"hidden_sizes": (16, 0)}, "positive numbers"),
         ({"mini_batches": 1000}, "only 48 rows"),
     ],

@@ -21,7 +21,7 @@ def build_agent(env: Any, cfg: Any, *, with_memory: bool = True) -> Any:
         The agent (:class:`~.contract.TrainableAgent`), ready for skrl's trainers (which call ``init``) or ours.
 
     Raises:
-        ValueError: If an option is wrong, a space cannot be had as a vector, or the algorithm cannot train on several
+        ValueError: If an option is wrong, a space is no vector, or the algorithm cannot train on several
             ranks.
     """
     algorithm = algorithm_of(cfg)

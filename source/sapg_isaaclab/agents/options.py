@@ -95,7 +95,7 @@ def flat_spaces(env: Any, algorithm: str) -> dict[str, Any]:
         ``observation_space``, ``state_space`` (None if there is none) and ``action_space``, flat Boxes.
 
     Raises:
-        ValueError: If one cannot be had as a vector.
+        ValueError: If one is no vector.
     """
     flat = {}
     for name in ("observation_space", "state_space", "action_space"):

@@ -134,7 +134,7 @@ class DexPbtCfg(SapgCfg):
         if self.compile:
             # a compiled loss goes on with the coefficients it was compiled with
             raise ValueError(
-                "agent.compile=true cannot be had with a population, whose options mutate; remove the option"
+                "agent.compile=true is incompatible with a population, whose options mutate; remove the option"
             )
         for name, lowest in (("interval", 1), ("start_after", 0), ("initial_delay", 0)):
             if getattr(self, name) < lowest:

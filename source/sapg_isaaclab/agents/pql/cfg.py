@@ -178,6 +178,6 @@ class PqlCfg(AgentCfg):
         )
         require(
             self.staleness == 1 or not self.cuda_streams,
-            "agent.cuda_streams=true cannot be had with agent.staleness=0; drop one of them",
+            "agent.cuda_streams=true is incompatible with agent.staleness=0; drop one of them",
         )
         return layout

@@ -287,7 +287,7 @@ class SapgCfg(AgentCfg):
         )
         require(
             self.critic_latent or self.separate,
-            "agent.critic_latent=false cannot be had with a shared trunk; add agent.separate=true",
+            "agent.critic_latent=false is incompatible with a shared trunk; add agent.separate=true",
         )
         require(self.mini_batch_size >= 0, f"agent.mini_batch_size is {self.mini_batch_size}; it must not be negative")
         sequences = self.rollouts * num_envs // self.sequence_length
@@ -313,9 +313,9 @@ class SapgCfg(AgentCfg):
         )
         require(
             not self.rnn_units or self.aggregation == "none" or self.subsample != "transition",
-            "agent.subsample=transition cannot be had with an LSTM; use agent.subsample=sequence",
+            "agent.subsample=transition is incompatible with an LSTM; use agent.subsample=sequence",
         )
         require(
             self.shuffle or not self.stratified_minibatch,
-            "agent.stratified_minibatch=true cannot be had with agent.shuffle=false; drop one of them",
+            "agent.stratified_minibatch=true is incompatible with agent.shuffle=false; drop one of them",
         )
