@@ -49,3 +49,41 @@ def test_the_table_alone_imports_nothing_heavy():
     program += "print(sorted({'torch', 'skrl', 'isaaclab', 'warp'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert result.stdout.splitlines()[-1] == "[]", result.stderr
+
+
+TASK = ["--task", "SAPG-Allegro-Reorient"]
+WRONG = [
+    ["train", *TASK, "--num_env", "3"],
+    ["train", *TASK, "--num_envs", "0"],
+    ["train", *TASK, "--algorithm", "dqn"],
+    ["train", *TASK, "--seed", "-5"],
+    ["train", *TASK, "--device", "gpu"],
+    ["train", *TASK, "agent.learning_rate=fast"],
+    ["train", *TASK, "--agent.num_block=3"],
+    ["train", *TASK, "agent.experiment.write_interval=3"],
+    ["train", *TASK, "presets=papers"],
+    ["train", *TASK, "physics=bullet"],
+    ["train", *TASK, "--log_root", "/dev/null"],
+    ["train", *TASK, "--init_from", "/nowhere.pt"],
+    ["train", "--resume", "/nowhere.pt"],
+    ["train", "--task", "SAPG-Alegro-Reorient"],
+    ["train", "--task", "no_such_module:Task"],
+    ["train"],
+    ["play", "--video", "film.gif"],
+    ["play", "agent.num_blocks=3"],
+    ["evaluate", "--output", "/nowhere/x.json"],
+    ["export", "--output", "policy.zip"],
+]
+
+
+def test_what_is_wrong_with_an_argument_is_answered_before_torch_is_imported():
+    program = f"""
+import sys
+from sapg_isaaclab.commands.table import main
+
+for argv in {WRONG!r}:
+    print(main(argv), sorted({{"torch", "isaaclab", "skrl"}} & set(sys.modules)))
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert result.stdout.splitlines() == ["2 []"] * len(WRONG), result.stderr
+    assert result.stderr.count("error: ") == len(WRONG) and "Traceback" not in result.stderr

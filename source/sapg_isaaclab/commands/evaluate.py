@@ -43,15 +43,16 @@ def _evaluate(argv: list[str] | None) -> int:
         "--output", type=cli.path, metavar="FILE", help="also write the result, with every episode, as JSON"
     )
     args, tokens = cli.parse(parser, argv, check)
-    from sapg_isaaclab.commands import playing as replay
+    from sapg_isaaclab.commands import playing
+    from sapg_isaaclab.commands.episodes import run_episodes
 
     output = pathlib.Path(args.output) if args.output else None
-    job = replay.plan(args, tokens, num_envs=min(args.episodes, 50))
+    job = playing.plan(args, tokens, num_envs=min(args.episodes, 50))
     with cli.launched(job.env_cfg, args), contextlib.ExitStack() as cleanup:
         env, act = job.start()
         cleanup.callback(env.close)
         print(f"evaluating {job.policy_name}, on {env.num_envs} environments", flush=True)
-        episodes = replay.run_episodes(env, act, episodes=args.episodes)
+        episodes = run_episodes(env, act, episodes=args.episodes)
         result = report.evaluation(job, episodes, env.num_envs)
         print(report.text(result))
         if output is not None:

@@ -13,7 +13,8 @@ from sapg_isaaclab.runs.run_folder import git_state, package_versions
 from sapg_isaaclab.runs.statistics import summary
 
 if TYPE_CHECKING:
-    from sapg_isaaclab.commands.playing import Episodes, Replay
+    from sapg_isaaclab.commands.episodes import Episodes
+    from sapg_isaaclab.commands.playing import Replay
 
 
 def evaluation(job: Replay, episodes: Episodes, num_envs: int) -> dict[str, Any]:

@@ -49,10 +49,11 @@ def _play(argv: list[str] | None) -> int:
     add("--no_video", action="store_true", help="draw nothing, only print returns")
     add("--size", default="640x480", metavar="WxH", help="size of the picture (default: %(default)s)")
     args, tokens = cli.parse(parser, argv, check)
-    from sapg_isaaclab.commands import playing as replay
+    from sapg_isaaclab.commands import playing
+    from sapg_isaaclab.commands.episodes import run_episodes
 
     target = film.target(args)
-    job = replay.plan(args, tokens, num_envs=4)
+    job = playing.plan(args, tokens, num_envs=4)
     if target is None and not args.no_video:
         target = film.default_target(job)
     if target is not None:
@@ -62,7 +63,7 @@ def _play(argv: list[str] | None) -> int:
         cleanup.callback(env.close)
         print(f"playing {job.policy_name}, {args.steps} steps of {env.num_envs} environments", flush=True)
         recorder = cleanup.enter_context(film.Recorder(env, target, film.frame_rate(job.env_cfg)))
-        episodes = replay.run_episodes(env, act, steps=args.steps, on_step=recorder.grab)
+        episodes = run_episodes(env, act, steps=args.steps, on_step=recorder.grab)
     for index, value in enumerate(episodes.returns):
         successes = f", successes {episodes.successes[index]:g}" if episodes.successes else ""
         print(f"episode {index + 1}: return {value:.3f}, length {episodes.lengths[index]}{successes}")

@@ -3,8 +3,8 @@ import json
 import pytest
 import torch
 
+from sapg_isaaclab.commands.episodes import run_episodes
 from sapg_isaaclab.commands.evaluation import check_new_file, write_json
-from sapg_isaaclab.commands.playing import run_episodes
 from sapg_isaaclab.errors import InputError, TrainingError
 
 
