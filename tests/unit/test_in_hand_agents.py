@@ -3,7 +3,7 @@
 import pytest
 
 import sapg_isaaclab  # noqa: F401  registers the tasks
-from sapg_isaaclab.commands import cli, playing
+from sapg_isaaclab.commands import cli, playing, policy_choice
 from sapg_isaaclab.commands.task_config import resolve_configs
 
 TASKS = ("SAPG-Allegro-Reorient", "SAPG-Shadow-Reorient")
@@ -36,7 +36,7 @@ def test_presets_share_no_curriculum():
 @pytest.mark.parametrize(("tokens", "enabled"), [([], False), (["env.curriculum.enabled=true"], True)])
 def test_playing_and_evaluating_show_the_official_task(tokens, enabled):
     parser = cli.parser("")
-    playing.add_arguments(parser)
+    policy_choice.add_arguments(parser)
     arguments = ["--checkpoint", "none", "--task", TASKS[0], "--device", "cpu", "presets=small", *tokens]
     job = playing.plan(*cli.parse(parser, arguments), num_envs=3)
     assert job.env_cfg.curriculum.enabled is enabled
