@@ -17,7 +17,7 @@ from sapg_isaaclab.assets.tables.kuka_allegro import KUKA_ALLEGRO
 
 pytestmark = pytest.mark.slow
 
-NUM_ARMS, NUM_HANDS = 32, 16
+NUM_ARMS, NUM_HANDS = 32, 48
 BASE = np.array([0.0, 0.8, 0.0])
 ARM = KUKA_ALLEGRO.joints[:7]
 ORIGINS = [(np.array(joint.xyz), Rotation.from_euler("xyz", joint.rpy).as_matrix()) for joint in ARM]
