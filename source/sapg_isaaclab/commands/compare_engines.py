@@ -15,6 +15,8 @@ import math
 import multiprocessing
 from pathlib import Path
 
+from sapg_isaaclab.runs.files import write_atomically
+
 AMPLITUDE = 0.2
 """Amplitude of the hand's actions about the one that holds the first pose."""
 
@@ -120,5 +122,5 @@ def main(argv: list[str] | None = None) -> int:
         rows[f"{time:g}"] = row = difference(first[step], second[step])
         print(f"{time:5.2f} s: " + ", ".join(f"{name} {value:.3g}" for name, value in row.items()), flush=True)
     if args.json:
-        args.json.write_text(json.dumps(rows, indent=2) + "\n")
+        write_atomically(args.json, json.dumps(rows, indent=2) + "\n")
     return 0
