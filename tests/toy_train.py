@@ -15,6 +15,7 @@ import torch
 from sapg_isaaclab import streams
 from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
+from sapg_isaaclab.agents.saving import load_into
 from sapg_isaaclab.commands import cli
 from sapg_isaaclab.runs import checkpoint
 from sapg_isaaclab.runs.run_folder import RunFolder, find_runs
@@ -49,7 +50,7 @@ def train(root, iterations, pause_s=0.0, **options):
         trainer = Trainer(env, agent, run, TrainerCfg(max_iterations=iterations, **options), {"task": "Toy"})
         if earlier:
             saved = checkpoint.load(checkpoint.latest(run))
-            session.load_into(trainer.restore, saved, "--resume")
+            load_into(trainer.restore, saved, "--resume")
             session.rewind(run, saved)
         started = pathlib.Path(root) / f"started.{os.getpid()}"
         (pathlib.Path(root) / "new").write_text(str(trainer.iteration))

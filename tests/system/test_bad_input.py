@@ -39,6 +39,7 @@ def logs(tmp_path):
     torch.save({"format": 1, "agent": os.getcwd}, tmp_path / "code.pt")
     (tmp_path / "file").touch()
     (tmp_path / "alone.pt").write_bytes(path.read_bytes())
+    checkpoint.save(tmp_path / "mine.pt", {**state, "algorithm": "mine"})
     return tmp_path
 
 
@@ -131,6 +132,10 @@ TRAIN = [
     (
         [*TASK, *LOG, "--num_envs", "12", "--init_from", "latest", "--algorithm", "dexpbt"],
         ["was trained by sapg", "--algorithm sapg"],
+    ),
+    (
+        [*TASK, *LOG, "--num_envs", "12", "--init_from", "LOGS/mine.pt"],
+        ["was trained by mine", "not among sapg, ppo", "--task module:ID"],
     ),
     (
         [*TASK, *LOG, "--num_envs", "12", "--init_from", "latest", "agent.num_blocks=3"],

@@ -315,6 +315,9 @@ def test_a_state_that_is_none_or_of_other_options_is_refused():
     state = {"policies": make_agent(AGENTS["mlp"]).policies.state_dict()}
     with pytest.raises(InputError, match=r"checkpoint x\.pt: the checkpoint holds 3 policies"):
         restore_agent(state, AGENTS["ppo"], "checkpoint x.pt")
+    del state["policies"]["value_scaler"]
+    with pytest.raises(InputError, match=r"checkpoint x\.pt: the checkpoint lacks 'value_scaler'; use the version of"):
+        restore_agent(state, AGENTS["mlp"], "checkpoint x.pt")
 
 
 def test_a_task_with_other_sizes_is_refused(tmp_path):

@@ -54,7 +54,7 @@ class Spaces:
 
 def test_a_dictionary_becomes_one_vector_by_sorted_keys():
     inner = Dict({"b": Box(-2.0, 2.0, (1,)), "a": Box(-1.0, 1.0, (2,))})
-    spaces = flat_spaces(Spaces(observation_space=Dict({"z": Box(-3.0, 3.0, (1,)), "i": inner})), "SAPG")
+    spaces = flat_spaces(Spaces(observation_space=Dict({"z": Box(-3.0, 3.0, (1,)), "i": inner})))
     assert spaces["observation_space"].high.tolist() == [1.0, 1.0, 2.0, 3.0]
     assert spaces["observation_space"].low.tolist() == [-1.0, -1.0, -2.0, -3.0]
     assert spaces["state_space"] is None and spaces["action_space"] is Spaces.action_space
@@ -66,14 +66,14 @@ def test_a_dictionary_becomes_one_vector_by_sorted_keys():
 
 @pytest.mark.parametrize("space", [Discrete(3), Box(0, 255, (4, 4)), Dict({"a": Box(0, 1, (2, 2))}), Dict({}), None])
 def test_what_is_no_vector_is_refused(space):
-    with pytest.raises(ValueError, match=r"environment's observation_space is .*; PQL needs a flat Box .* or a Dict"):
-        flat_spaces(Spaces(observation_space=space), "PQL")
+    with pytest.raises(ValueError, match=r"environment's observation_space is .*; it must be a flat Box .* or a Dict"):
+        flat_spaces(Spaces(observation_space=space))
 
 
 def test_actions_must_be_one_vector():
     spaces = Spaces(observation_space=Box(-1.0, 1.0, (1,)), action_space=Dict({"a": Box(-1.0, 1.0, (1,))}))
-    with pytest.raises(ValueError, match=r"action_space is Dict.*; SAPG needs a flat Box \(one vector of numbers\)$"):
-        flat_spaces(spaces, "SAPG")
+    with pytest.raises(ValueError, match=r"action_space is Dict.*; it must be a flat Box \(one vector of numbers\)$"):
+        flat_spaces(spaces)
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ def test_a_drifted_follower_gives_finite_numbers(size):
         assert all(value.isfinite() for value in importance_statistics(log_mu, clip=0.2).values())
 
 
-def step(norm: float, kl_off_policy: float = 0.3) -> Step:
-    return Step(torch.arange(4.0), *(torch.tensor(number) for number in (0.2, 0.1, kl_off_policy, norm)))
+def step(norm: float, skipped: bool = False) -> Step:
+    return Step(torch.arange(4.0), *map(torch.tensor, (0.2, 0.1, 0.3, norm, skipped)))
 
 
 def test_report_names_every_block():
@@ -39,7 +39,12 @@ def test_report_names_every_block():
 
 @pytest.mark.parametrize("overflow", [float("inf"), float("nan")])
 def test_a_skipped_step_is_counted_and_leaves_the_mean_norm_alone(overflow):
-    found = learned([step(2.0), step(overflow), step(4.0)], off_policy=True)
+    found = learned([step(2.0), step(overflow, skipped=True), step(4.0)], off_policy=True)
     assert found["Policy/grad_norm"] == 3.0 and found["Policy/skipped_steps"] == 1
-    none = learned([step(overflow)], off_policy=True)
+    none = learned([step(overflow, skipped=True)], off_policy=True)
     assert none["Policy/grad_norm"] == 0.0 and none["Policy/skipped_steps"] == 1
+
+
+def test_without_half_precision_an_infinite_norm_is_shown_and_no_step_was_skipped():
+    found = learned([step(2.0), step(float("inf"))], off_policy=True)
+    assert found["Policy/grad_norm"] == float("inf") and found["Policy/skipped_steps"] == 0

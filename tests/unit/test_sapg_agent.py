@@ -176,10 +176,10 @@ def test_an_overflow_skips_the_step_halves_the_scale_and_is_counted(bad):
     good = batch.rows.clone()
     batch.rows["advantages"][0] = bad
     skipped = agent.learner.step([Piece(batch.rows, None)])
-    assert not skipped.grad_norm.isfinite() and agent.learner.grad_scaler.get_scale() == 32.0
+    assert skipped.skipped and not skipped.grad_norm.isfinite() and agent.learner.grad_scaler.get_scale() == 32.0
     assert all(value.equal(before[name]) for name, value in agent.model.named_parameters())
     taken = agent.learner.step([Piece(good, None)])
-    assert taken.grad_norm.isfinite() and agent.learner.grad_scaler.get_scale() == 32.0
+    assert not taken.skipped and taken.grad_norm.isfinite() and agent.learner.grad_scaler.get_scale() == 32.0
     assert not agent.model.value.weight.equal(before["value.weight"])
     numbers = learned([skipped, taken], off_policy=True)
     assert numbers["Policy/skipped_steps"] == 1 and numbers["Policy/grad_norm"] == taken.grad_norm

@@ -5,7 +5,8 @@ import torch
 from test_pql_agent import make, run, saved_and_read
 from test_sapg_agent import make as make_sapg
 
-from sapg_isaaclab.agents.saving import check_shapes, load_generator, load_grad_scaler
+from sapg_isaaclab.agents.saving import check_shapes, load_generator, load_grad_scaler, load_into
+from sapg_isaaclab.errors import InputError
 
 CUDA_STATE = torch.tensor([7, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0], dtype=torch.uint8)
 """What a generator of CUDA saves: its seed and its offset, eight bytes each."""
@@ -104,3 +105,31 @@ def test_other_shapes_are_refused_by_name():
         check_shapes("actor", {"a": torch.zeros(2, 3)}, own)
     with pytest.raises(ValueError, match=r"actor\.c has shape \(1,\), this agent's nothing"):
         check_shapes("actor", {**own, "c": torch.zeros(1)}, own)
+
+
+def test_what_a_state_lacks_is_answered_in_one_line():
+    agent = make_sapg()[0]
+    state = agent.state_dict()
+    del state["learner"]
+    lacks = (
+        r"^--resume: the checkpoint lacks 'learner'; use the version of sapg_isaaclab that wrote it \(see run\.json\)"
+    )
+    with pytest.raises(InputError, match=lacks + "$"):
+        load_into(agent.load_state_dict, state, "--resume")
+    with pytest.raises(InputError, match=lacks + ", or start anew$"):
+        load_into(agent.load_state_dict, state, "--resume", instead="start anew")
+    load_into(agent.load_policy, state, "--resume")
+
+
+def test_a_state_of_another_algorithm_is_answered_in_one_line():
+    with pytest.raises(InputError, match=r"^x\.pt: the checkpoint holds no SAPG or PPO agent; use the algorithm of "):
+        load_into(make_sapg()[0].load_policy, {"pql": {}}, "x.pt")
+
+
+def test_a_misfit_that_torch_finds_is_answered_in_one_line():
+    agent = make_sapg()[0]
+    state = agent.state_dict()
+    del state["policies"]["scalers"]["observations.count"]
+    with pytest.raises(InputError, match=r"^x\.pt: .*observations\.count") as refused:
+        load_into(agent.load_policy, state, "x.pt")
+    assert "\n" not in str(refused.value)

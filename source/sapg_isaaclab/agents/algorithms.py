@@ -4,7 +4,8 @@ An algorithm is a package and one line in :data:`ALGORITHMS`. The package holds
 
 - ``cfg.py``: the class of the options, which has what :class:`~.contract.AgentOptions` says; and ``PRESETS``, sets of
   options by name, which every task offers (there may be none);
-- ``build.py``: ``build(env, cfg, with_memory)``, which makes the agent, a :class:`~.contract.TrainableAgent`.
+- ``build.py``: ``build(env, cfg, spaces, with_memory)``, which makes the agent, a :class:`~.contract.TrainableAgent`;
+  :meth:`Algorithm.build` says of what.
 """
 
 from __future__ import annotations
@@ -46,21 +47,22 @@ class Algorithm:
         """Sets of options by name, which every task offers. Imports torch."""
         return dict(importlib.import_module(f"{self.package}.cfg").PRESETS)
 
-    def build(self, env: Any, cfg: Any, with_memory: bool) -> Any:
-        """Make an agent; see :func:`~.build.build_agent`.
+    def build(self, env: Any, cfg: Any, spaces: dict[str, Any], with_memory: bool) -> Any:
+        """Make an agent; :func:`~.build.build_agent` asks for it.
 
         Args:
             env: Environment in skrl's wrapper.
-            cfg: Options.
+            cfg: Options, checked.
+            spaces: Its ``observation_space``, ``state_space`` (None if there is none) and ``action_space``, flat Boxes.
             with_memory: False for an agent that only acts.
 
         Returns:
             The agent.
 
         Raises:
-            ValueError: If an option is wrong or does not suit the environment.
+            ValueError: If an option does not suit the environment.
         """
-        return importlib.import_module(f"{self.package}.build").build(env, cfg, with_memory)
+        return importlib.import_module(f"{self.package}.build").build(env, cfg, spaces, with_memory)
 
 
 ALGORITHMS: dict[str, Algorithm] = {

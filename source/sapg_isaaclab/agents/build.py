@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sapg_isaaclab.agents.algorithms import ALGORITHMS, algorithm_of
+from sapg_isaaclab.agents.options import flat_spaces
 from sapg_isaaclab.agents.ranks import Ranks
 
 
@@ -28,4 +29,5 @@ def build_agent(env: Any, cfg: Any, *, with_memory: bool = True) -> Any:
     if Ranks.current().size > 1 and not algorithm.several_ranks:
         able = dict.fromkeys(other.cfg for other in ALGORITHMS.values() if other.several_ranks)
         raise ValueError(f"{type(cfg).__name__} trains in one process; on several ranks use {' or '.join(able)}")
-    return algorithm.build(env, cfg, with_memory)
+    cfg.check(env.num_envs if with_memory else None)
+    return algorithm.build(env, cfg, flat_spaces(env), with_memory)

@@ -81,7 +81,7 @@ def check_hidden_sizes(sizes: tuple[int, ...]) -> None:
     )
 
 
-def flat_spaces(env: Any, algorithm: str) -> dict[str, Any]:
+def flat_spaces(env: Any) -> dict[str, Any]:
     """Spaces of an environment, each as a vector of numbers.
 
     A dictionary of vectors becomes one vector, as skrl's wrappers make one of its observations: in the order of the
@@ -89,7 +89,6 @@ def flat_spaces(env: Any, algorithm: str) -> dict[str, Any]:
 
     Args:
         env: Environment in skrl's wrapper.
-        algorithm: Who asks, for the message.
 
     Returns:
         ``observation_space``, ``state_space`` (None if there is none) and ``action_space``, flat Boxes.
@@ -108,7 +107,7 @@ def flat_spaces(env: Any, algorithm: str) -> dict[str, Any]:
             allowed += " or a Dict of flat Boxes"
         require(
             (bool(boxes) and vectors) or (name == "state_space" and space is None),
-            f"the environment's {name} is {space}; {algorithm} needs {allowed}",
+            f"the environment's {name} is {space}; it must be {allowed}",
         )
         flat[name] = space if space is None or space is boxes[0] else _concatenate(boxes)
     return flat

@@ -1,11 +1,36 @@
-"""Saved states: whether they fit, and how they move from one type of device to another."""
+"""Saved states: loading them, whether they fit, and how they move from one type of device to another."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+
+from sapg_isaaclab.errors import InputError, one_line
+
+
+def load_into(load: Callable[[dict[str, Any]], None], state: dict[str, Any], source: str, *, instead: str = "") -> None:
+    """Load a saved state, answering a misfit in one line.
+
+    Args:
+        load: ``agent.load_policy``, ``trainer.restore`` or the like.
+        state: What to load.
+        source: What to call it in the message.
+        instead: What else there is to do where the state lacks something, a part of the message.
+
+    Raises:
+        InputError: If it does not fit.
+    """
+    try:
+        load(state)
+    except KeyError as error:
+        raise InputError(
+            f"{source}: the checkpoint lacks {error}; use the version of sapg_isaaclab that wrote it (see run.json)"
+            + (f", or {instead}" if instead else "")
+        ) from error
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"{source}: {one_line(error)}") from error
 
 
 def check_shapes(name: str, saved: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]) -> None:

@@ -150,10 +150,14 @@ def _new(args: argparse.Namespace, tokens: list[str]) -> Job:
         shipped = experiment_name(task, agent_cfg) if args.init_from == "pretrained" else None
         path = checkpoint.resolve(args.init_from, args.log_root, shipped, task=task)
         init = checkpoint.load(path, num_blocks=blocks)
-        if ALGORITHMS[init["algorithm"]].kind != ALGORITHMS[algorithm].kind:
+        trained_by = init["algorithm"]
+        if trained_by not in ALGORITHMS:
             raise InputError(
-                f"--init_from {path} was trained by {init['algorithm']}; add --algorithm {init['algorithm']}"
+                f"--init_from {path} was trained by {trained_by}, which is not among {', '.join(ALGORITHMS)}; name the"
+                " module that registers it, as in --task module:ID"
             )
+        if ALGORITHMS[trained_by].kind != ALGORITHMS[algorithm].kind:
+            raise InputError(f"--init_from {path} was trained by {trained_by}; add --algorithm {trained_by}")
     check_writable(args.log_root, experiment_name(task, agent_cfg))
     trainer_cfg = _trainer_cfg(args, {})
     return Job(

@@ -8,6 +8,7 @@ import pathlib
 from typing import Any
 
 from sapg_isaaclab.agents.sapg.policies import Player
+from sapg_isaaclab.agents.saving import load_into
 from sapg_isaaclab.commands import policy_choice, task_config
 from sapg_isaaclab.commands.job import check_agent, saved_configs
 from sapg_isaaclab.commands.policy_choice import ACTIONS
@@ -77,7 +78,7 @@ class Replay:
         agent = session.make_agent(env, self.agent_cfg, with_memory=False)
         agent.init()
         if self.saved is not None:
-            session.load_into(agent.load_policy, self.saved["agent"], f"checkpoint {self.path}")
+            load_into(agent.load_policy, self.saved["agent"], f"checkpoint {self.path}")
         agent.enable_training_mode(False)
         return env, agent.player(self.block, deterministic=self.deterministic)
 

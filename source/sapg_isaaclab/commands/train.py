@@ -85,6 +85,7 @@ def _train(argv: list[str] | None) -> int:
 
 
 def _run(job, ranks, say, cleanup: contextlib.ExitStack) -> int:
+    from sapg_isaaclab.agents.saving import load_into
     from sapg_isaaclab.runs import checkpoint
     from sapg_isaaclab.training import distributed, session
     from sapg_isaaclab.training.trainer import Trainer
@@ -98,11 +99,12 @@ def _run(job, ranks, say, cleanup: contextlib.ExitStack) -> int:
         if run is not None:
             cleanup.enter_context(run.dropped_if_nothing_came_of_it())
         if job.init is not None:
-            session.load_into(agent.load_policy, job.init["agent"], "--init_from")
+            load_into(agent.load_policy, job.init["agent"], "--init_from")
     trainer = Trainer(env, agent, run, job.trainer_cfg, job.description)
     with distributed.all_or_none(ranks):
         if job.resume is not None:
-            session.load_into(trainer.restore, job.resume, "--resume")
+            instead = "start a new run from its policy with --init_from"
+            load_into(trainer.restore, job.resume, "--resume", instead=instead)
             say(f"resuming after iteration {trainer.iteration} ({trainer.env_steps:,} env-steps)")
         if job.resume is not None and ranks.is_main:
             moved, dropped = session.rewind(run, job.resume)

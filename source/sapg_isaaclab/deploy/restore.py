@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from sapg_isaaclab.agents.build import build_agent
+from sapg_isaaclab.agents.saving import load_into
 from sapg_isaaclab.errors import InputError, one_line
 
 
@@ -41,9 +42,9 @@ def restore_agent(state: dict[str, Any], cfg: Any, source: str) -> Any:
     try:
         agent = build_agent(env, cfg, with_memory=False)
         agent.init()
-        agent.load_policy(state)
     except ValueError as error:
         raise InputError(f"{source}: {one_line(error)}") from error
+    load_into(agent.load_policy, state, source)
     agent.enable_training_mode(False)
     return agent
 

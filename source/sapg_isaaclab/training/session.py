@@ -57,28 +57,6 @@ def make_agent(env: Any, agent_cfg: Any, *, with_memory: bool = True) -> Any:
         raise InputError(one_line(error)) from error
 
 
-def load_into(load: Any, state: dict[str, Any], source: str) -> None:
-    """Load a saved state, answering a misfit in one line.
-
-    Args:
-        load: ``agent.load_policy``, ``trainer.restore`` or the like.
-        state: What to load.
-        source: What to call it in the message.
-
-    Raises:
-        InputError: If it does not fit.
-    """
-    try:
-        load(state)
-    except KeyError as error:
-        raise InputError(
-            f"{source}: the checkpoint lacks {error}; use the version of sapg_isaaclab that wrote it (see run.json), or"
-            " start a new run from its policy with --init_from"
-        ) from error
-    except (ValueError, RuntimeError) as error:
-        raise InputError(f"{source}: {one_line(error)}") from error
-
-
 def rewind(run: RunFolder, state: dict[str, Any]) -> tuple[int, int]:
     """Prepare a run folder for going on from one of its checkpoints; what came later is set aside.
 

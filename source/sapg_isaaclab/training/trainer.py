@@ -150,7 +150,7 @@ class Trainer:
                 while self.iteration < self.cfg.max_iterations and not stopped_by:
                     states, row = self._iterate(states)
                     writer.write(self.iteration, self.env_steps, row)
-                    writer.write_decisions(getattr(self.agent, "decisions", []))
+                    writer.write_decisions(self.agent.decisions)
                     progress.update(self.iteration, self.env_steps, row)
                     minutes = (time.monotonic() - last_saved_s) / 60.0
                     stopped_by, late = self._agree(stop.signal_name, minutes >= self.cfg.checkpoint_minutes)

@@ -4,29 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sapg_isaaclab.agents.options import flat_spaces
 from sapg_isaaclab.agents.pql.agent import PQL
 from sapg_isaaclab.agents.pql.cfg import PqlCfg
 from sapg_isaaclab.agents.pql.networks import Actor, DistributionalCritic, DoubleCritic
 from sapg_isaaclab.agents.pql.replay import Replay
 
 
-def build(env: Any, cfg: PqlCfg, with_memory: bool) -> PQL:
-    """Wire networks, replay and agent; see :func:`~sapg_isaaclab.agents.build.build_agent`.
-
-    Args:
-        env: Environment in skrl's wrapper.
-        cfg: Options.
-        with_memory: False for an agent that only acts.
-
-    Returns:
-        The agent.
-
-    Raises:
-        ValueError: If an option is wrong or does not suit the environment.
-    """
-    cfg.check(env.num_envs if with_memory else None)
-    spaces = flat_spaces(env, "PQL")
+def build(env: Any, cfg: PqlCfg, spaces: dict[str, Any], with_memory: bool) -> PQL:
+    """Wire networks, replay and agent; see :meth:`~sapg_isaaclab.agents.algorithms.Algorithm.build`."""
     sides = (spaces["observation_space"], spaces["action_space"], env.device)
     actor = Actor(*sides, hidden_sizes=cfg.hidden_sizes, activation=cfg.activation)
     if cfg.critic == "distributional":

@@ -371,7 +371,7 @@ class SAPG(BaseAgent):
             state: What :meth:`state_dict` returned.
 
         Raises:
-            ValueError: If it belongs to another number of blocks or another network.
+            ValueError: If it belongs to another algorithm, number of blocks or network.
         """
         self.load_policy(state)
         self.learner.load_state_dict(state["learner"])
@@ -390,6 +390,8 @@ class SAPG(BaseAgent):
             state: What :meth:`state_dict` returned.
 
         Raises:
-            ValueError: If it belongs to another number of blocks or another network.
+            ValueError: If it belongs to another algorithm, number of blocks or network.
         """
+        if "policies" not in state:
+            raise ValueError("the checkpoint holds no SAPG or PPO agent; use the algorithm of the run that wrote it")
         self.policies.load_state_dict(state["policies"])

@@ -5,28 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from sapg_isaaclab.agents.memory import BlockMemory
-from sapg_isaaclab.agents.options import flat_spaces
 from sapg_isaaclab.agents.sapg.agent import SAPG
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 from sapg_isaaclab.agents.sapg.networks import BlockActorCritic
 
 
-def build(env: Any, cfg: SapgCfg, with_memory: bool) -> SAPG:
-    """Wire networks, memory and agent; see :func:`~sapg_isaaclab.agents.build.build_agent`.
-
-    Args:
-        env: Environment in skrl's wrapper.
-        cfg: Options.
-        with_memory: False for an agent that only acts.
-
-    Returns:
-        The agent.
-
-    Raises:
-        ValueError: If an option is wrong or does not suit the environment.
-    """
-    cfg.check(env.num_envs if with_memory else None)
-    spaces = flat_spaces(env, "SAPG")
+def build(env: Any, cfg: SapgCfg, spaces: dict[str, Any], with_memory: bool) -> SAPG:
+    """Wire networks, memory and agent; see :meth:`~sapg_isaaclab.agents.algorithms.Algorithm.build`."""
     model = BlockActorCritic(
         **spaces,
         device=env.device,

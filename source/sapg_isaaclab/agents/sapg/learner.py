@@ -27,6 +27,7 @@ class Step(NamedTuple):
         kl_on_policy: Mean divergence of on-policy rows.
         kl_off_policy: Mean divergence of relabelled rows; 0 where there are none.
         grad_norm: Norm of the gradient before clipping.
+        skipped: Whether the step was left out because gradients overflowed in half precision, boolean scalar.
     """
 
     losses: torch.Tensor
@@ -34,6 +35,7 @@ class Step(NamedTuple):
     kl_on_policy: torch.Tensor
     kl_off_policy: torch.Tensor
     grad_norm: torch.Tensor
+    skipped: torch.Tensor
 
 
 class PieceLosses(NamedTuple):
@@ -138,11 +140,13 @@ class Learner:
         norm = torch.nn.utils.clip_grad_norm_(parameters, self.cfg.grad_norm_clip or float("inf"), foreach=True)
         scaler.step(self.optimizer)
         scaler.update()
+        skipped = norm.isfinite().logical_not() & scaler.is_enabled()  # without a scaler every step is taken
         parts, (kl, kl_on, rows, rows_on) = sums[:4], sums[4:]
         least = 1.0 / self.ranks.size
         mean, mean_on = kl / rows.clamp(min=least), kl_on / rows_on.clamp(min=least)
         mean_off = (kl - kl_on) / (rows - rows_on).clamp(min=least)
-        return Step(parts, mean_on if self.cfg.kl_scope == "on_policy" else mean, mean_on, mean_off, norm)
+        steering = mean_on if self.cfg.kl_scope == "on_policy" else mean
+        return Step(parts, steering, mean_on, mean_off, norm, skipped)
 
     def losses(self, rows: TensorDict, sequences: Sequences | None = None) -> PieceLosses:
         """Losses of a minibatch, or of a piece of one.

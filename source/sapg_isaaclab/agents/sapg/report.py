@@ -42,14 +42,14 @@ def learned(steps: list[Step], *, off_policy: bool) -> dict[str, torch.Tensor]:
         gradient norm: the mean runs over the others, and ``Policy/skipped_steps`` counts it.
     """
     columns = Step(*(torch.stack(column) for column in zip(*steps)))
-    finite = columns.grad_norm.isfinite()
+    taken = columns.skipped.logical_not()
     numbers = dict(zip(LOSSES, columns.losses.mean(dim=0)))
     numbers |= {"Policy/kl": columns.kl.mean(), "Policy/kl_on_policy": columns.kl_on_policy.mean()}
     if off_policy:
         numbers["Policy/kl_off_policy"] = columns.kl_off_policy.mean()
-    norms = torch.where(finite, columns.grad_norm, 0.0).sum()
-    numbers["Policy/grad_norm"] = norms / finite.sum().clamp(min=1)
-    numbers["Policy/skipped_steps"] = finite.logical_not().sum()
+    norms = torch.where(taken, columns.grad_norm, 0.0).sum()
+    numbers["Policy/grad_norm"] = norms / taken.sum().clamp(min=1)
+    numbers["Policy/skipped_steps"] = columns.skipped.sum()
     return numbers
 
 
