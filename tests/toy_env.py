@@ -88,16 +88,43 @@ class ToyEnv:
         return self._observe()
 
 
+class PrivilegedToyEnv(ToyEnv):
+    """The same, whose critic sees everything and whose policy sees the first ``seen`` columns of it."""
+
+    def __init__(self, num_envs: int, seen: int = 5, **options) -> None:
+        self.seen = seen
+        super().__init__(num_envs, **options)
+        self.observation_space = gymnasium.spaces.Box(-float("inf"), float("inf"), (seen,))
+        self.state_space = gymnasium.spaces.Box(-float("inf"), float("inf"), (5,))
+
+    def state(self) -> torch.Tensor:
+        return self._observe()
+
+    def reset(self) -> tuple[torch.Tensor, dict]:
+        observations, infos = super().reset()
+        return observations[:, : self.seen], infos
+
+    def step(self, actions: torch.Tensor):
+        observations, *rest, infos = super().step(actions)
+        final = infos["final_obs"]["policy"]
+        infos["final_obs"] = {"policy": final[:, : self.seen], "critic": final}
+        return observations[:, : self.seen], *rest, infos
+
+    def load_state_dict(self, state: dict) -> torch.Tensor:
+        return super().load_state_dict(state)[:, : self.seen]
+
+
 def run(agent, env, steps: int, observations=None) -> torch.Tensor:
     """Steps as skrl's sequential trainer takes them; returns the observations after the last one."""
     observations = env.reset()[0] if observations is None else observations
     clock = {"timestep": 0, "timesteps": 0}
     for _ in range(steps):
-        actions, _ = agent.act(observations, None, **clock)
+        states = env.state()
+        actions, _ = agent.act(observations, states, **clock)
         after, rewards, terminated, truncated, infos = env.step(actions)
         agent.record_transition(
-            observations=observations, states=None, actions=actions, rewards=rewards, next_observations=after,
-            next_states=None, terminated=terminated, truncated=truncated, infos=infos, **clock,
+            observations=observations, states=states, actions=actions, rewards=rewards, next_observations=after,
+            next_states=env.state(), terminated=terminated, truncated=truncated, infos=infos, **clock,
         )  # fmt: skip
         agent.post_interaction(**clock)
         observations = after

@@ -51,6 +51,11 @@ def check_types(cfg: Any) -> None:
     hints = typing.get_type_hints(type(cfg))
     for field in dataclasses.fields(cfg):
         value, hint = getattr(cfg, field.name), hints[field.name]
+        others = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+        if len(others) == 1 and len(typing.get_args(hint)) == 2:  # a type, or None
+            if value is None:
+                continue
+            hint = others[0]
         if typing.get_origin(hint) is Literal:
             allowed = typing.get_args(hint)
             known = any(type(value) is type(choice) and value == choice for choice in allowed)
@@ -66,18 +71,19 @@ def check_types(cfg: Any) -> None:
             require(isinstance(value, bool), f"agent.{field.name} is {value!r}; it must be true or false")
 
 
-def check_hidden_sizes(sizes: tuple[int, ...]) -> None:
+def check_hidden_sizes(sizes: tuple[int, ...], name: str = "hidden_sizes") -> None:
     """Check the units of hidden layers.
 
     Args:
         sizes: Units of each layer.
+        name: The option, for the message.
 
     Raises:
         ValueError: If there is no layer, or one without units.
     """
     require(
         bool(sizes) and all(isinstance(size, int) and size > 0 for size in sizes),
-        f"agent.hidden_sizes is {sizes}; it must be a list of positive numbers such as [512,256,128]",
+        f"agent.{name} is {sizes}; it must be a list of positive numbers such as [512,256,128]",
     )
 
 

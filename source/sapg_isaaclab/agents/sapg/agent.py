@@ -207,7 +207,7 @@ class SAPG(BaseAgent):
             self.pairs = draw_pairs(self.cfg, self.layout, self.block_generator)
         if self.policies.recurrent:
             if index == 0:
-                stored = self.cfg.rnn_off_policy_values == "stored"
+                stored = self.model.values_recur and self.cfg.rnn_off_policy_values == "stored"
                 self._states.begin(sorted({source for _, source in self.pairs}) if stored else [])
             self._states.record(index, self._acted.state)  # pyright: ignore  # an LSTM has one
         sample = {"observations": step.observations, "states": step.states, "actions": step.actions}
@@ -316,7 +316,7 @@ class SAPG(BaseAgent):
         """Evaluate the rows of a block under another policy, before the update.
 
         With an LSTM, means and log-stds come from the unroll that learning begins with: every sequence from the state
-        in which the source's policy began it. Only values follow ``rnn_off_policy_values``.
+        in which the source's policy began it. Only values follow ``rnn_off_policy_values``, where they read a state.
 
         Args:
             target: Block whose policy and value look.
@@ -338,7 +338,9 @@ class SAPG(BaseAgent):
         out = self.policies.evaluate(by_env, target, Sequences(self._states.sequences_of(source), cut))
         mean, log_std = (column.view(-1, steps, column.shape[-1]).transpose(0, 1) for column in out[:2])
         state = self._state[:, where]
-        if self.cfg.rnn_off_policy_values == "stored":
+        if not self.model.values_recur:
+            values = out.values.view(-1, steps).T
+        elif self.cfg.rnn_off_policy_values == "stored":
             stored = self._states.of_block(source).flatten(1, 2)
             values = self.policies.evaluate(rows.flatten(), target, stored).values.view(steps, -1)
         else:

@@ -22,6 +22,8 @@ def build(env: Any, cfg: SapgCfg, spaces: dict[str, Any], with_memory: bool) -> 
         separate=cfg.separate,
         critic_states=cfg.critic_input == "states",
         critic_latent=cfg.critic_latent,
+        critic_hidden_sizes=cfg.critic_hidden_sizes,
+        critic_rnn_units=cfg.critic_rnn_units,
         std_mode=cfg.std_mode,
         initial_log_std=cfg.initial_log_std,
         rnn_units=cfg.rnn_units,

@@ -82,6 +82,12 @@ class SapgCfg(AgentCfg):
     critic_latent: bool = True
     """Whether a separate critic takes the latent too (the paper). The official code's privileged critic does not."""
 
+    critic_hidden_sizes: tuple[int, ...] | None = None
+    """Units of a separate critic's hidden layers; None for those of the policy."""
+
+    critic_rnn_units: int | None = None
+    """Units of a separate critic's LSTM, 0 for none; None for those of the policy."""
+
     std_mode: Literal["per_block", "shared", "state"] = "per_block"
     """Standard deviation: one learned vector for each policy, one for all, or a network output."""
 
@@ -193,6 +199,10 @@ class SapgCfg(AgentCfg):
     learning_rate: float = 5e-4
     """Initial step size of Adam."""
 
+    critic_learning_rate: float | None = None
+    """Constant step size of the layers of a separate critic, whose gradient is then clipped by a norm of its own; None
+    for that of the policy. Latents, which policy and critic share, follow the policy's."""
+
     learning_rate_schedule: Literal["kl", "fixed"] = "kl"
     """Whether the step size follows the measured divergence."""
 
@@ -231,6 +241,8 @@ class SapgCfg(AgentCfg):
     def __post_init__(self) -> None:
         """Accept lists from the command line where tuples are kept."""
         self.hidden_sizes = tuple(self.hidden_sizes)
+        if self.critic_hidden_sizes is not None:
+            self.critic_hidden_sizes = tuple(self.critic_hidden_sizes)
         self.learning_rate_bounds = tuple(self.learning_rate_bounds)  # pyright: ignore  # check() looks at its length
 
     def policy_names(self) -> list[str]:
@@ -281,14 +293,7 @@ class SapgCfg(AgentCfg):
             f"agent.rollouts is {self.rollouts}, not a multiple of agent.sequence_length {self.sequence_length};"
             f" add agent.sequence_length={math.gcd(self.rollouts, self.sequence_length)}",
         )
-        require(
-            self.critic_input == "observations" or self.separate,
-            "agent.critic_input=states needs a trunk of its own; add agent.separate=true",
-        )
-        require(
-            self.critic_latent or self.separate,
-            "agent.critic_latent=false is incompatible with a shared trunk; add agent.separate=true",
-        )
+        self._check_critic()
         require(self.mini_batch_size >= 0, f"agent.mini_batch_size is {self.mini_batch_size}; it must not be negative")
         sequences = self.rollouts * num_envs // self.sequence_length
         require(
@@ -298,6 +303,33 @@ class SapgCfg(AgentCfg):
         if self.num_blocks > 1:
             self._check_aggregation(layout)
         return layout
+
+    def _check_critic(self) -> None:
+        changes = {
+            "critic_input=states": self.critic_input != "observations",
+            "critic_latent=false": not self.critic_latent,
+            "critic_hidden_sizes": self.critic_hidden_sizes is not None,
+            "critic_rnn_units": self.critic_rnn_units is not None,
+            "critic_learning_rate": self.critic_learning_rate is not None,
+        }
+        for change, made in changes.items():
+            require(
+                self.separate or not made,
+                f"agent.{change} is for a critic with layers of its own; add agent.separate=true",
+            )
+        if self.critic_hidden_sizes is not None:
+            check_hidden_sizes(self.critic_hidden_sizes, "critic_hidden_sizes")
+        if self.critic_rnn_units is not None:
+            units = self.critic_rnn_units
+            require(units >= 0, f"agent.critic_rnn_units is {units}; it must not be negative (0 is no LSTM)")
+            require(
+                not units or self.rnn_units > 0,
+                f"agent.critic_rnn_units is {units}, but the policy has no LSTM; use agent.critic_rnn_units=0, or give"
+                " it one by agent.rnn_units",
+            )
+        if self.critic_learning_rate is not None:
+            rate = self.critic_learning_rate
+            require(rate > 0.0, f"agent.critic_learning_rate is {rate}; it must be positive")
 
     def _check_aggregation(self, layout: BlockLayout) -> None:
         most = layout.num_blocks - 1

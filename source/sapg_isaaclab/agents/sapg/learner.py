@@ -59,7 +59,8 @@ class Learner:
 
     Args:
         policies: Networks of all policies, in one Adam group: clipping the gradient's norm couples policies, and
-            momentum moves a latent in minibatches without its rows (as in the official code).
+            momentum moves a latent in minibatches without its rows (as in the official code). With
+            ``critic_learning_rate`` the critic's layers are a second one.
         ranks: Processes that take every step together, each with minibatches of its own.
     """
 
@@ -71,7 +72,13 @@ class Learner:
         self.entropy_coefs = coefs.to(model.device)
         device = torch.device(model.device).type
         rate = torch.tensor(cfg.learning_rate, device=model.device)
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=rate, eps=1e-8, fused=True)
+        groups: list[dict[str, Any]] = [{"params": list(model.parameters())}]
+        if cfg.critic_learning_rate is not None:
+            critic = [*model.critic.parameters(), *model.value.parameters()]
+            mine = set(map(id, critic))
+            groups[0]["params"] = [each for each in model.parameters() if id(each) not in mine]
+            groups.append({"params": critic, "lr": torch.tensor(cfg.critic_learning_rate, device=model.device)})
+        self.optimizer = torch.optim.Adam(groups, lr=rate, eps=1e-8, fused=True)
         # bfloat16 has the exponents of float32: only float16 needs its gradients scaled
         self.grad_scaler = torch.amp.GradScaler(device, enabled=cfg.mixed_precision and device == "cuda")
         self._half = {
@@ -89,7 +96,7 @@ class Learner:
 
     @property
     def learning_rate(self) -> torch.Tensor:
-        """Step size, a scalar on the device."""
+        """Step size of the policies, a scalar on the device."""
         return self.optimizer.param_groups[0]["lr"]
 
     def learn(self, batch: Batch) -> list[Step]:
@@ -137,7 +144,12 @@ class Learner:
         # before the gradients are unscaled, so that a step is skipped by all ranks or by none
         sums = self.ranks.average_gradients(parameters, torch.stack(found).sum(dim=0))
         scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.cfg.grad_norm_clip or float("inf"), foreach=True)
+        limit = self.cfg.grad_norm_clip or float("inf")
+        norms = [
+            torch.nn.utils.clip_grad_norm_(group["params"], limit, foreach=True)
+            for group in self.optimizer.param_groups
+        ]
+        norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
         scaler.step(self.optimizer)
         scaler.update()
         skipped = norm.isfinite().logical_not() & scaler.is_enabled()  # without a scaler every step is taken
@@ -208,8 +220,9 @@ class Learner:
         Args:
             state: What :meth:`state_dict` returned.
         """
-        rate = self.learning_rate
+        rates = [group["lr"] for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
-        rate.copy_(self.learning_rate)
-        self.optimizer.param_groups[0]["lr"] = rate  # the loaded one may live on another device
+        for group, rate in zip(self.optimizer.param_groups, rates):
+            rate.copy_(group["lr"])
+            group["lr"] = rate  # the loaded one may live on another device
         load_grad_scaler(self.grad_scaler, state["grad_scaler"])

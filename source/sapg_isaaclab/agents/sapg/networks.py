@@ -190,6 +190,8 @@ class BlockActorCritic(Model):
         separate: Whether the critic has a trunk of its own.
         critic_states: Whether that trunk sees the privileged state instead of the observation.
         critic_latent: Whether that trunk takes the latent too.
+        critic_hidden_sizes: Units of its hidden layers; None for ``hidden_sizes``.
+        critic_rnn_units: Units of its LSTM, 0 for none; None for those of the policy.
         std_mode: ``per_block``, ``shared`` or ``state``.
         initial_log_std: Logarithm of the standard deviation before training.
         rnn: Keyword arguments ``rnn_...`` of :class:`BlockTrunk`.
@@ -214,21 +216,25 @@ class BlockActorCritic(Model):
         critic_latent: bool,
         std_mode: str,
         initial_log_std: float,
+        critic_hidden_sizes: tuple[int, ...] | None = None,
+        critic_rnn_units: int | None = None,
         **rnn: Any,
     ) -> None:
         super().__init__(
             observation_space=observation_space, state_space=state_space, action_space=action_space, device=device
         )
         self.num_blocks, self.std_mode = num_blocks, std_mode
-        shape = (latent_dim, hidden_sizes, activation)
         self.latents = nn.Parameter(torch.randn(num_blocks, latent_dim)) if num_blocks > 1 else None
-        self.actor = BlockTrunk(self.num_observations, num_blocks, *shape, **rnn)
-        critic_inputs = self.num_states if critic_states else self.num_observations
-        critic_blocks = num_blocks if critic_latent else 1
-        self.critic = BlockTrunk(critic_inputs, critic_blocks, *shape, **rnn) if separate else None
+        self.actor = BlockTrunk(self.num_observations, num_blocks, latent_dim, hidden_sizes, activation, **rnn)
+        self.critic = None
+        if separate:
+            inputs = self.num_states if critic_states else self.num_observations
+            blocks, sizes = num_blocks if critic_latent else 1, critic_hidden_sizes or hidden_sizes
+            own = rnn if critic_rnn_units is None else {**rnn, "rnn_units": critic_rnn_units}
+            self.critic = BlockTrunk(inputs, blocks, latent_dim, sizes, activation, **own)
         features = self.actor.num_features
         self.mean = nn.Linear(features, self.num_actions)
-        self.value = nn.Linear(features, 1)
+        self.value = nn.Linear((self.critic or self.actor).num_features, 1)
         if std_mode == "state":
             self.log_std = nn.Linear(features, self.num_actions)
         else:
@@ -245,10 +251,21 @@ class BlockActorCritic(Model):
 
     @property
     def state_shape(self) -> tuple[int, int] | None:
-        """Shape (K, H) of the recurrent state of a row: hidden and cell of each trunk. None without recurrence."""
+        """Shape (K, H) of the recurrent state of a row: hidden and cell of each LSTM. None without recurrence.
+
+        Parts of an LSTM with fewer units than the other are filled up with zeros.
+        """
         if self.actor.lstm is None:
             return None
-        return (2 if self.critic is None else 4, self.actor.lstm.hidden_size)
+        units = [self.actor.lstm.hidden_size]
+        if self.critic is not None and self.critic.lstm is not None:
+            units.append(self.critic.lstm.hidden_size)
+        return 2 * len(units), max(units)
+
+    @property
+    def values_recur(self) -> bool:
+        """Whether values depend on a recurrent state."""
+        return (self.critic or self.actor).lstm is not None
 
     def initial_state(self, rows: int) -> torch.Tensor | None:
         """Recurrent state at the begin of an episode.
@@ -280,12 +297,13 @@ class BlockActorCritic(Model):
         Returns:
             Mean actions, log standard deviations, standardised values, and the state after the last step.
         """
-        features, state = self.actor(inputs, self.latents, _part(sequences, 0))
+        features, state = self.actor(inputs, self.latents, _part(sequences, 0, self.actor))
         mean, log_std = self._heads(features, inputs)
         if self.critic is not None:
             seen = inputs if critic_inputs is None else critic_inputs
-            features, critic_state = self.critic(seen, self.latents, _part(sequences, 1))
-            state = None if state is None else torch.cat((state, critic_state))
+            features, critic_state = self.critic(seen, self.latents, _part(sequences, 1, self.critic))
+            if sequences is not None and state is not None:
+                state = _joined(state, critic_state, sequences.state.shape[-1])
         return Outputs(mean, log_std, self.value(features).squeeze(-1), state)
 
     def policy(
@@ -301,9 +319,9 @@ class BlockActorCritic(Model):
             Mean actions (rows, A), log standard deviations (rows, A) and the state after the step.
         """
         sequences = None if state is None else Sequences(state)
-        features, after = self.actor(inputs, self.latents, _part(sequences, 0))
-        if after is not None:
-            after = torch.cat((after, state[2:]))
+        features, after = self.actor(inputs, self.latents, _part(sequences, 0, self.actor))
+        if state is not None:
+            after = _joined(after, state[2:], state.shape[-1])
         return (*self._heads(features, inputs), after)
 
     def _heads(self, features: torch.Tensor, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -331,21 +349,23 @@ class BlockActorCritic(Model):
         """Mean actions or values, skrl's way.
 
         Args:
-            inputs: ``observations`` (rows, D), standardised; ``blocks`` (rows,), the leader's if missing.
+            inputs: ``observations`` (rows, D), standardised; ``states`` (rows, S) likewise, where the critic sees
+                them; ``blocks`` (rows,), the leader's if missing.
             role: ``policy`` or ``value``.
 
         Returns:
             Mean actions (rows, A) with ``log_std``, or values (rows, 1). A recurrent network takes a single step from
             ``state`` (K, rows, H), zero if missing, and returns the next one as ``state``.
         """
-        observations = inputs["observations"]
+        observations, states = inputs["observations"], inputs.get("states")
         if self.num_blocks > 1:
             blocks = inputs.get("blocks", torch.zeros(len(observations), dtype=torch.long, device=observations.device))
             observations = torch.cat((observations, self.identities[blocks]), dim=1)
+            states = None if states is None else torch.cat((states, self.identities[blocks]), dim=1)
         sequences = None
         if self.state_shape is not None:
             sequences = Sequences(inputs.get("state", self.initial_state(len(observations))))
-        out = self.evaluate(observations, inputs.get("states"), sequences)
+        out = self.evaluate(observations, states, sequences)
         extra = {} if out.state is None else {"state": out.state}
         return (out.values.unsqueeze(-1), extra) if role == "value" else (out.mean, {"log_std": out.log_std, **extra})
 
@@ -367,7 +387,18 @@ class BlockActorCritic(Model):
         return actions, {"log_prob": log_prob.unsqueeze(-1), "mean_actions": out, **extra}
 
 
-def _part(sequences: Sequences | None, trunk: int) -> Sequences | None:
-    if sequences is None:
+def _part(sequences: Sequences | None, place: int, trunk: BlockTrunk) -> Sequences | None:
+    """Sequences with the state of one trunk, shape (2, S, H); None if it has no LSTM."""
+    if sequences is None or trunk.lstm is None:
         return None
-    return sequences._replace(state=sequences.state[2 * trunk : 2 * trunk + 2])
+    state, units = sequences.state[2 * place : 2 * place + 2], trunk.lstm.hidden_size
+    if units < state.shape[-1]:
+        state = state[..., :units].contiguous()  # cuDNN takes no other
+    return sequences._replace(state=state)
+
+
+def _joined(state: torch.Tensor, other: torch.Tensor | None, units: int) -> torch.Tensor:
+    """State of both trunks, shape (K, S, units)."""
+    parts = [part for part in (state, other) if part is not None and len(part)]
+    parts = [part if part.shape[-1] == units else F.pad(part, (0, units - part.shape[-1])) for part in parts]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
