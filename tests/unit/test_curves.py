@@ -51,10 +51,10 @@ def test_plot_is_written(tmp_path):
 
 def test_compared_algorithms_by_hand():
     scores = {"a": [4.0, 5.0, 6.0], "b": [1.0, 2.0, 3.0]}
-    row = comparison.table(scores).splitlines()[2]
+    row = comparison.table(scores).markdown().splitlines()[2]
     assert row.startswith("| a | 3 | 5 ± 0.58 | 5 [4, 6] |") and row.endswith("| 4, 6 |")
     # t = 3 / sqrt(2 / 3) with 4 degrees of freedom; of 20 orders two are so extreme; every pair is won
-    assert comparison.pairs(scores).splitlines()[2] == "| a - b | +3 | 0.0213 | 0.1 | 1.00 |"
+    assert comparison.pairs(scores).markdown().splitlines()[2] == "| a - b | +3 | 0.0213 | 0.1 | 1.00 |"
 
 
 def test_command_compares_runs_and_draws(tmp_path, capsys):

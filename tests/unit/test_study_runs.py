@@ -88,7 +88,7 @@ def test_table_and_figure_from_the_collected_numbers(tmp_path):
     names = ("algorithm", "num_envs", "seed", "return", "successes")
     marks = {name: {"mean": float(place)} for place, name in enumerate(references.BEHAVIOURS)}
     data = {"env": "two_goals", "iterations": 12, "references": marks, "runs": [dict(zip(names, run)) for run in found]}
-    text = scaling.table(data).splitlines()
+    text = scaling.table(data).markdown().splitlines()
     assert text[0] == "| algorithm | 384 |"
     assert text[2] == "| ppo | 3.00 ± 1.00 (0.250 ± 0.250) |"
     assert text[3] == "| sapg | 6.00 ± 0.00 (1.000 ± 0.000) |"

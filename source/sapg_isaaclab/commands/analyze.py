@@ -5,6 +5,7 @@
 
 ``curves`` draws a number against environment steps. ``compare`` takes the mean over the last tenth of each run and
 prints what each algorithm reaches and whether two of them differ; with ``--output`` it draws performance profiles.
+A picture without an ending is written as PNG and as SVG.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ def parser() -> argparse.ArgumentParser:
     curves.add_argument("--output", required=True, metavar="FILE", help="picture to write, such as curves.png")
     compare.add_argument("--output", metavar="FILE", help="picture of performance profiles to write")
     compare.add_argument(
+        "--format", default="markdown", choices=("markdown", "csv", "latex"), help="of the tables; default: %(default)s"
+    )
+    compare.add_argument(
         "--last", type=float, default=0.1, metavar="SHARE", help="end of a run that counts; default: %(default)s"
     )
     return top
@@ -57,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if output is not None:
-        print(f"written to {output}")
+        print(f"written to {output if output.suffix else f'{output}.png and {output}.svg'}", file=sys.stderr)
     return 0
 
 
@@ -74,10 +78,12 @@ def _compare(args: argparse.Namespace, groups: dict[str, list[str]], output: pat
     if not 0.0 < args.last <= 1.0:
         raise ValueError(f"--last {args.last:g} is not in (0, 1]")
     scores = {label: [final_value(run, args.tag, args.last) for run in runs] for label, runs in groups.items()}
-    print(f"{args.tag}, mean over the last {args.last:.0%} of each run")
-    print(comparison.table(scores))
+    if args.format == "markdown":
+        print(f"{args.tag}, mean over the last {args.last:.0%} of each run\n")
+    tables = [comparison.table(scores)]
     if len(scores) > 1 and min(map(len, scores.values())) > 1:
-        print(comparison.pairs(scores))
+        tables.append(comparison.pairs(scores))
+    print(*(getattr(table, args.format)().rstrip("\n") for table in tables), sep="\n\n")
     if output is not None:
         comparison.plot_profiles(scores, args.tag, output)
 

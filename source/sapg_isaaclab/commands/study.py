@@ -102,7 +102,7 @@ def _scaling(args: argparse.Namespace) -> int:
     target = args.output / f"scaling_{args.env}.json"
     write_atomically(target, json.dumps(data, indent=1) + "\n")
     scaling.plot(data, target.with_suffix(".png"))
-    print(scaling.table(data))
+    print(scaling.table(data).markdown())
     print(f"written to {target} and {target.with_suffix('.png')}")
     return 0
 

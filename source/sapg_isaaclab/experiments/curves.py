@@ -6,6 +6,7 @@ import pathlib
 
 import numpy as np
 
+from sapg_isaaclab.experiments import figures
 from sapg_isaaclab.runs import metrics
 from sapg_isaaclab.runs.statistics import mean_and_standard_error
 
@@ -76,17 +77,12 @@ def plot(groups: dict[str, list[str]], tag: str, path: str | pathlib.Path) -> No
     Args:
         groups: Run folders by the label of their group.
         tag: Name of the number.
-        path: Picture to write; the ending chooses the format.
+        path: Picture to write; the ending chooses the format, and without one it is PNG and SVG.
 
     Raises:
         ValueError: If a run cannot be read or the runs of a group have no steps in common.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+    figure, axes = figures.begin()
     for index, (label, runs) in enumerate(groups.items()):
         curves = [series(run, tag) for run in runs]
         color = f"C{index}"
@@ -101,5 +97,4 @@ def plot(groups: dict[str, list[str]], tag: str, path: str | pathlib.Path) -> No
     axes.set_ylabel(tag)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    figures.write(figure, path)

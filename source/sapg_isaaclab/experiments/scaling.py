@@ -10,8 +10,9 @@ import collections
 import pathlib
 from typing import Any
 
-from sapg_isaaclab.experiments import references
+from sapg_isaaclab.experiments import figures, references
 from sapg_isaaclab.experiments.point_runs import Setting, outcome
+from sapg_isaaclab.experiments.tables import Table
 from sapg_isaaclab.runs.run_folder import RunFolder
 from sapg_isaaclab.runs.statistics import mean_and_standard_error
 
@@ -85,8 +86,8 @@ def lines(data: dict[str, Any], quantity: str) -> dict[str, dict[int, tuple[floa
     return {name: {size: point(sizes[size]) for size in sorted(sizes)} for name, sizes in values.items()}
 
 
-def table(data: dict[str, Any]) -> str:
-    """The study as a Markdown table.
+def table(data: dict[str, Any]) -> Table:
+    """The study as a table.
 
     Args:
         data: What :func:`collect` returned.
@@ -96,15 +97,15 @@ def table(data: dict[str, Any]) -> str:
     """
     returns, successes = lines(data, "return"), lines(data, "successes")
     sizes = sorted({run["num_envs"] for run in data["runs"]})
-    rows = [["algorithm", *(f"{size:,}" for size in sizes)], ["---"] * (1 + len(sizes))]
+    rows = []
     for name, points in returns.items():
         cells = []
         for size in sizes:
             mean, error = points.get(size, (float("nan"), 0.0))
             share, share_error = successes[name].get(size, (float("nan"), 0.0))
             cells.append(f"{mean:.2f} ± {error:.2f} ({share:.3f} ± {share_error:.3f})")
-        rows.append([name, *cells])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+        rows.append((name, *cells))
+    return Table(("algorithm", *(f"{size:,}" for size in sizes)), rows)
 
 
 def plot(data: dict[str, Any], path: pathlib.Path) -> None:
@@ -112,14 +113,9 @@ def plot(data: dict[str, Any], path: pathlib.Path) -> None:
 
     Args:
         data: What :func:`collect` returned.
-        path: Picture to write; the ending chooses the format.
+        path: Picture to write; the ending chooses the format, and without one it is PNG and SVG.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, panels = plt.subplots(1, 2, figsize=(10.0, 4.2), layout="constrained")
+    figure, panels = figures.begin(1, 2, size=(10.0, 4.2))
     for axes, quantity in zip(panels, ("return", "successes")):
         for index, (name, points) in enumerate(lines(data, quantity).items()):
             means, errors = zip(*points.values())
@@ -145,8 +141,7 @@ def plot(data: dict[str, Any], path: pathlib.Path) -> None:
     counts = collections.Counter((run["algorithm"], run["num_envs"]) for run in data["runs"]).values()
     seeds = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
     figure.suptitle(f"{data['env']}: {seeds} seeds, {data['iterations']} updates each, mean and standard error")
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    figures.write(figure, path)
 
 
 def _order(setting: Setting) -> tuple[str, int, int]:
