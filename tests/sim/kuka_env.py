@@ -91,17 +91,17 @@ def put_robot(env, joint_pos):
     joint_pos = torch.as_tensor(joint_pos).expand(env.num_envs, 23).contiguous()
     env.robot.write_joint_position_to_sim_index(position=joint_pos, joint_ids=env._joint_ids)
     env.robot.write_joint_velocity_to_sim_index(velocity=torch.zeros_like(joint_pos), joint_ids=env._joint_ids)
-    env.targets.copy_(joint_pos.clamp(env._joint_lower, env._joint_upper))
+    env.targets.copy_(joint_pos.clamp(env.joint_lower, env.joint_upper))
 
 
 def park_robot(env):
     """Stretch the arms upwards, away from everything."""
-    put_robot(env, torch.zeros(23).clamp(env._joint_lower, env._joint_upper))
+    put_robot(env, torch.zeros(23).clamp(env.joint_lower, env.joint_upper))
 
 
 def hold_actions(env):
     """Actions that keep the present joint targets."""
-    lower, upper, targets = env._joint_lower[7:], env._joint_upper[7:], env.targets[:, 7:]
+    lower, upper, targets = env.joint_lower[7:], env.joint_upper[7:], env.targets[:, 7:]
     actions = torch.zeros(env.num_envs, 23)
     actions[:, 7:] = (2.0 * targets - upper - lower) / (upper - lower)
     return actions

@@ -18,13 +18,13 @@ def test_kinematics_and_masses_are_those_of_ovphysx(env):
     assert [env.robot.joint_names[i] for i in env._joint_ids] == JOINTS
     put_robot(env, POSES["B"])
     env._measure()
-    torch.testing.assert_close(env._tips, torch.tensor(TIPS["B"]).expand(2, 4, 3), atol=1.6e-5, rtol=0)
+    torch.testing.assert_close(env.measured.tips, torch.tensor(TIPS["B"]).expand(2, 4, 3), atol=1.6e-5, rtol=0)
     torch.testing.assert_close(env.object.data.body_mass.torch[:, 0], env.object_mass)
 
 
 def test_robot_is_weightless_the_object_is_not(env):
     env.reset()
-    env._force_probability.zero_()
+    env.pushes.probability.zero_()
     park_robot(env)
     put_object(env, [0, 1], [0.0, 0.0, 1.0])
     env.step(hold_actions(env))

@@ -83,10 +83,11 @@ def test_forward_kinematics(env, pose):
     link_pos = env.robot.data.body_link_pos_w.torch[:, index] - env.scene.env_origins
     position, quat = LINK_7[pose]
     # check values are rounded to 1e-5 m
-    for measured, expected in ((link_pos, position), (env._palm_pos, PALM_CENTER[pose]), (env._tips, TIPS[pose])):
+    palm, tips = env.measured.palm_pos, env.measured.tips
+    for measured, expected in ((link_pos, position), (palm, PALM_CENTER[pose]), (tips, TIPS[pose])):
         expected = torch.tensor(expected).expand_as(measured)
         torch.testing.assert_close(measured, expected, atol=1.6e-5, rtol=0)
-    dot = (env._palm_quat * torch.tensor(quat)).sum(-1).abs()
+    dot = (env.measured.palm_quat * torch.tensor(quat)).sum(-1).abs()
     torch.testing.assert_close(dot, torch.ones(NUM_ENVS), atol=1e-5, rtol=0)
 
 
@@ -105,7 +106,7 @@ def test_every_block_has_the_same_objects(env):
 
 def test_objects_rest_on_the_table_at_their_own_height(env):
     park_robot(env)
-    env._force_probability.zero_()
+    env.pushes.probability.zero_()
     put_object(env, range(NUM_ENVS), ABOVE_THE_TABLE)
     for _ in range(60):
         env.step(hold_actions(env))
@@ -168,8 +169,8 @@ def test_first_observation_of_an_episode(env):
     obs, _ = env.reset()
     obs = obs["policy"]
     env._measure()
-    torch.testing.assert_close(obs[:, 90], env._keypoint_distance)
-    torch.testing.assert_close(obs[:, 91:95], env._tip_distance)
+    torch.testing.assert_close(obs[:, 90], env.measured.keypoint_distance)
+    torch.testing.assert_close(obs[:, 91:95], env.measured.tip_distance)
     assert (obs[:, 95:99] == 0.0).all()
 
 
@@ -187,7 +188,7 @@ def test_reward_equals_the_formula_on_the_states(env):
         goal, reset_tips = env.goal_pos.clone().numpy(), np.isinf(closest_tip)
         _, reward, terminated, truncated, _ = env.step(random_actions())
         valid &= ~(terminated | truncated | env._reached).numpy()
-        tip = np.linalg.norm(env._tips.numpy() - env.object_pos.numpy()[:, None], axis=-1)
+        tip = np.linalg.norm(env.measured.tips.numpy() - env.object_pos.numpy()[:, None], axis=-1)
         keypoint = np.linalg.norm(env.object_pos.numpy() - goal, axis=-1)
         height = 0.05 + env.object_pos[:, 2].numpy() - 0.63
         just = (height > 0.15) & (lifted == 0)
@@ -211,7 +212,7 @@ def test_reward_equals_the_formula_on_the_states(env):
 
 def test_lift_latches_and_pays_once(env):
     park_robot(env)
-    env._force_probability.zero_()
+    env.pushes.probability.zero_()
     env.goal_pos[:] = torch.tensor([0.0, 0.0, 5.0])
     # thrown up from just below 0.73 m: above it after one step, below it again after about 0.2 s
     put_object(env, range(NUM_ENVS), [0.0, 0.0, 0.70], lin_vel=(0.0, 0.0, 1.2))
@@ -234,7 +235,7 @@ def test_lift_latches_and_pays_once(env):
 
 def test_exactly_thirty_near_steps_are_a_success(env):
     park_robot(env)
-    env._force_probability.zero_()
+    env.pushes.probability.zero_()
     goal = torch.tensor([0.1, 0.1, 0.9])
     env.goal_pos[:2] = goal
     for step in range(30):
@@ -402,11 +403,11 @@ def test_robot_has_no_weight_and_holds_its_pose(env):
 
 def test_pushes_have_the_stated_strength_and_move_the_object(env):
     park_robot(env)
-    env._force_probability.fill_(1.0)
+    env.pushes.probability.fill_(1.0)
     forces = []
     put_object(env, range(NUM_ENVS), [0.0, 0.0, 1.0])
     env.step(hold_actions(env))
-    force = env._force.clone()
+    force = env.pushes.force.clone()
     # environment 0's mass for all: 2 N/kg * 0.15 kg = 0.3 N
     velocity = env.object.data.root_lin_vel_w.torch
     expected = env.step_dt * force / env.object_mass.unsqueeze(-1)
@@ -414,16 +415,16 @@ def test_pushes_have_the_stated_strength_and_move_the_object(env):
     # the push acts in the object's frame, which has barely turned
     torch.testing.assert_close(velocity, expected, atol=5e-3, rtol=0.02)
     for _ in range(60):
-        env._push_object()
-        forces.append(env._force.clone())
+        env.pushes.step()
+        forces.append(env.pushes.force.clone())
     assert torch.cat(forces).std().item() == pytest.approx(0.3, rel=0.05)
     # without a new push it fades by 0.99^(dt / 0.08) a step
-    env._force_probability.zero_()
-    before = env._force.clone()
-    env._push_object()
-    torch.testing.assert_close(env._force, before * 0.99 ** ((1 / 60) / 0.08))
+    env.pushes.probability.zero_()
+    before = env.pushes.force.clone()
+    env.pushes.step()
+    torch.testing.assert_close(env.pushes.force, before * 0.99 ** ((1 / 60) / 0.08))
     env.reset()
-    assert (env._force == 0.0).all()
+    assert (env.pushes.force == 0.0).all()
 
 
 def test_reset_distributions(env):
@@ -436,7 +437,7 @@ def test_reset_distributions(env):
         positions.append(env.object_pos - torch.tensor([0.0, 0.0, 0.63]))
         quats.append(env.object_quat.clone())
         goals.append(env.goal_pos.clone())
-        probabilities.append(env._force_probability.clone())
+        probabilities.append(env.pushes.probability.clone())
         torch.testing.assert_close(env.targets, joint_pos[-1])
     joint_pos, joint_vel, positions = torch.cat(joint_pos), torch.cat(joint_vel), torch.cat(positions)  # 1200 samples
     low, high = 0.9 * default + 0.1 * LOWER, 0.9 * default + 0.1 * UPPER
@@ -490,21 +491,21 @@ def test_joints_that_the_engine_left_beyond_their_limits_are_put_back(env, monke
     def put_beyond():
         env.robot.write_joint_state_to_sim_index(position=beyond, velocity=speed, joint_ids=env._joint_ids)
 
-    monkeypatch.setattr(env.cfg, "joint_limit_tolerance", math.inf)
+    monkeypatch.setattr(env.stops, "tolerance", math.inf)
     put_beyond()
-    env._hold_stops()
+    env.stops.hold(env.joint_pos, env.joint_vel)
     torch.testing.assert_close(env.joint_pos, beyond)
     monkeypatch.undo()
-    # a CPU asks whether any joint is beyond, a GPU writes under a mask
-    monkeypatch.setattr(env, "_on_cpu", on_cpu)
-    env._hold_stops()
+    # a CPU asks whether any joint is beyond
+    monkeypatch.setattr(env.stops, "host_knows", on_cpu)
+    env.stops.hold(env.joint_pos, env.joint_vel)
     expected = beyond.clone()
     expected[1:3, index] = UPPER[index]
     torch.testing.assert_close(env.joint_pos, expected)
     torch.testing.assert_close(env.joint_vel[:4, index], torch.tensor([3.0, 0.0, 0.0, 0.0]))
     # the fingertip follows at once: measurements of this very step see it
     env._measure()
-    tips = env._tips[:, 0] - env._palm_pos
+    tips = env.measured.tips[:, 0] - env.measured.palm_pos
     torch.testing.assert_close(tips[1], tips[2], atol=1e-5, rtol=0)
 
 

@@ -22,7 +22,7 @@ def env():
 @pytest.fixture(autouse=True)
 def fresh(env):
     env.reset()
-    env._force_probability.zero_()
+    env.pushes.probability.zero_()
 
 
 def test_sizes(env):
@@ -61,7 +61,7 @@ def test_reached_pose_draws_the_next_goal_and_nothing_else(env):
     assert torch.equal(env.lifted, env.object_pos[:, 2] > 0.73)
     # the observation shows the next goal, whose closest distance is the present one
     env._measure()
-    torch.testing.assert_close(obs["policy"][:, 108], env._keypoint_distance)
+    torch.testing.assert_close(obs["policy"][:, 108], env.measured.keypoint_distance)
     # and the first step towards it pays no progress
     put_object(env, everywhere, env.object_pos.clone(), env.object_quat.clone())
     env.step(hold_actions(env))
@@ -77,7 +77,7 @@ def test_orientation_counts(env):
     env._get_dones()
     # a quarter turn about x moves a corner by sqrt(2) * 0.75 * sqrt(b^2 + c^2)
     distance = math.sqrt(2) * 0.75 * env.object_edges[:, 1:].norm(dim=-1)
-    torch.testing.assert_close(env._keypoint_distance, distance, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(env.measured.keypoint_distance, distance, atol=1e-5, rtol=1e-4)
     assert torch.equal(env._near, distance <= 0.1125)
 
 

@@ -157,25 +157,25 @@ def in_hand_values(env, actions):
 
 def kuka_values(env, actions):
     """Items in SI units."""
-    palm, velocity = env._palm_pos, env.robot.data.body_com_vel_w.torch[:, env._palm_id]
+    palm, velocity = env.measured.palm_pos, env.measured.palm_vel
     return {
         "joint_pos": env.joint_pos,
         "joint_vel": env.joint_vel,
         "palm_pos": palm,
-        "palm_quat": env._palm_quat,
+        "palm_quat": env.measured.palm_quat,
         "palm_lin_vel": velocity[:, :3],
         "palm_ang_vel": velocity[:, 3:],
         "object_quat": env.object_quat,
         "object_lin_vel": env.object.data.root_lin_vel_w.torch,
         "object_ang_vel": env.object.data.root_ang_vel_w.torch,
-        "tips_from_palm": env._tips - palm.unsqueeze(1),
-        "keypoints_from_palm": env._keypoints - palm.unsqueeze(1),
-        "keypoints_from_goal": env._keypoints_from_goal,
+        "tips_from_palm": env.measured.tips - palm.unsqueeze(1),
+        "keypoints_from_palm": env.measured.keypoints - palm.unsqueeze(1),
+        "keypoints_from_goal": env.measured.keypoints_from_goal,
         "object_scale": env.object_edges,
-        "closest_keypoint": env._shown_keypoint,
-        "closest_tip": env._shown_tip,
-        "lifted": env._shown_lifted,
+        "closest_keypoint": env.shown_keypoint,
+        "closest_tip": env.shown_tip,
+        "lifted": env.shown_lifted,
         "progress": np.log1p(env.episode_length_buf.numpy() / 10.0),
         "successes": np.log1p(env.successes.numpy()),
-        "reward": env._last_reward,
+        "reward": env.last_reward,
     }

@@ -127,16 +127,16 @@ def test_arm_and_cuboids_stay_out_of_the_table(task):
         worst.count("hand deeper than 5 mm", (depth[settled].flatten(1) > 0.005).any(-1))
 
     # what the engine leaves to the environment to mend must not grow unseen
-    watched, hold_stops = Worst(), env._hold_stops
+    watched, hold_stops = Worst(), env.stops.hold
 
-    def watch_stops():
-        excess = overshoot(env.joint_pos, env._joint_lower, env._joint_upper)
+    def watch_stops(joint_pos, joint_vel):
+        excess = overshoot(joint_pos, env.joint_lower, env.joint_upper)
         watched.see("joint beyond its limit, as the engine left it [rad]", excess)
         watched.count("joints put back", excess > env.cfg.joint_limit_tolerance)
         watched.count("joints beyond by 0.01 rad, as the engine left them", excess > LIMIT_TOLERANCE)
-        hold_stops()
+        hold_stops(joint_pos, joint_vel)
 
-    env._hold_stops = watch_stops
+    env.stops.hold = watch_stops
     worst = run(env, env.robot, env._joint_ids, measure, watched)
     env.close()
     assert watched.counts["joints put back"] < 2e-4 * STEPS * NUM_ENVS * 23

@@ -9,6 +9,7 @@ import torch
 from isaaclab.envs import DirectRLEnv, DirectRLEnvCfg
 from isaaclab.envs.common import VecEnvStepReturn
 
+from sapg_isaaclab.tasks.curriculum import Curriculum
 from sapg_isaaclab.tasks.drives import HeldDrives
 from sapg_isaaclab.tasks.make import check_num_blocks, check_registration_kwargs, resolve_env_cfg
 from sapg_isaaclab.tasks.rendering import aim_cameras, mend_viser
@@ -26,6 +27,9 @@ class TaskEnv(DirectRLEnv):
 
     REWARD_WEIGHTS: tuple[str, ...] = ()
     """Options of the reward that may differ between environments."""
+
+    curriculum: Curriculum | None = None
+    """What makes the task harder as its policies get better; a task that has one makes it in ``_set_up``."""
 
     restores_episodes = False
     """Whether :meth:`load_state_dict` goes on in the middle of episodes, so that a policy's memory is worth saving."""
@@ -124,17 +128,44 @@ class TaskEnv(DirectRLEnv):
         """Look up what the scene holds and make the buffers of the task."""
         raise NotImplementedError
 
+    # successes, and the curriculum that they move
+
+    def _move_curriculum(self) -> None:
+        """Make the next step of the curriculum if the successes that count allow it."""
+        finished = self._finished_successes
+        if self.cfg.curriculum.gate == "leader":
+            finished = finished[: self.num_envs // self.cfg.num_blocks]
+        self.curriculum.update(self.common_step_counter, finished)
+
+    def _success_metrics(self) -> dict[str, torch.Tensor]:
+        """Successes of all environments and of every block, and of the curriculum what is each block's own, 0-dim."""
+        finished = self._finished_successes
+        # every goal but an episode's last was reached
+        log = {"Metrics/successes": finished.mean(), "Metrics/success_rate": (finished / (finished + 1.0)).mean()}
+        if self.cfg.num_blocks > 1:
+            blocks = finished.view(self.cfg.num_blocks, -1).mean(-1)
+            log |= {f"Block_{block}/successes": value for block, value in enumerate(blocks.unbind())}
+            log["Leader/successes"] = blocks[0]
+        if self.curriculum is not None and self.curriculum.groups is not None:
+            for name, values in self.curriculum.values.items():
+                own = enumerate(values.clone().unbind())
+                log |= {f"{name.capitalize()}/block_{block}": value for block, value in own}
+        return log
+
+    # checkpoints
+
     def state_dict(self) -> dict[str, Any]:
         """What of the environment a resumed run needs; episodes themselves start anew.
 
         Returns:
-            Numbers and tensors by name: the count of control steps, and the successes of each environment's last
-            finished episode, shape (N,), which metrics and curricula are made of.
+            Numbers and tensors by name: the count of control steps, the successes of each environment's last finished
+            episode, shape (N,), which metrics and curricula are made of, and the curriculum where there is one.
         """
-        return {
+        state = {
             "common_step_counter": self.common_step_counter,
             "finished_successes": self._finished_successes.cpu().clone(),
         }
+        return state if self.curriculum is None else {**state, "curriculum": self.curriculum.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` returned.
@@ -146,5 +177,6 @@ class TaskEnv(DirectRLEnv):
             KeyError: If one is missing.
         """
         self.common_step_counter = int(state["common_step_counter"])
-        if "finished_successes" in state:  # checkpoints made before it was saved have none
-            self._finished_successes.copy_(state["finished_successes"])
+        self._finished_successes.copy_(state["finished_successes"])
+        if self.curriculum is not None:
+            self.curriculum.load_state_dict(state["curriculum"])

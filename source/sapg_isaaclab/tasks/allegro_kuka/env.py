@@ -11,7 +11,6 @@ start anew; ``_get_observations`` shows the state as it then is.
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,27 +18,20 @@ import torch
 import warp as wp
 
 from sapg_isaaclab.assets.tables.cuboids import BASE_EDGE, edges, mass, object_scales
-from sapg_isaaclab.tasks.allegro_kuka import rewards
+from sapg_isaaclab.tasks.allegro_kuka import observations, rewards
+from sapg_isaaclab.tasks.allegro_kuka.checks import check
 from sapg_isaaclab.tasks.allegro_kuka.drawing import ColoredCuboids, GoalBalls
-from sapg_isaaclab.tasks.allegro_kuka.env_cfg import AllegroKukaEnvCfg, RegraspGoalCfg, ReorientGoalCfg, ThrowGoalCfg
-from sapg_isaaclab.tasks.allegro_kuka.goals import Goal, Regrasp, Reorient, Throw, uniform_rotation
+from sapg_isaaclab.tasks.allegro_kuka.env_cfg import AllegroKukaEnvCfg
+from sapg_isaaclab.tasks.allegro_kuka.goals import GOALS, Goal, Reorient, Throw, uniform_rotation
 from sapg_isaaclab.tasks.allegro_kuka.interface import describe
-from sapg_isaaclab.tasks.allegro_kuka.joint_stops import overshoot, put_on_stops
-from sapg_isaaclab.tasks.allegro_kuka.keypoints import keypoint_offsets, keypoints, rotate
+from sapg_isaaclab.tasks.allegro_kuka.joint_stops import JointStops
+from sapg_isaaclab.tasks.allegro_kuka.keypoints import keypoint_offsets
+from sapg_isaaclab.tasks.allegro_kuka.measurements import Measurements
 from sapg_isaaclab.tasks.allegro_kuka.objects import assign_objects, objects_in
+from sapg_isaaclab.tasks.allegro_kuka.pushes import Pushes
 from sapg_isaaclab.tasks.base import TaskEnv
 from sapg_isaaclab.tasks.curriculum import Curriculum, Way
 from sapg_isaaclab.tasks.physics import contact_buffers
-
-GOALS = {RegraspGoalCfg: Regrasp, ThrowGoalCfg: Throw, ReorientGoalCfg: Reorient}
-
-PALM_BODY = "iiwa7_link_7"
-PALM_OFFSET = (0.0, -0.02, 0.16)
-"""Palm centre in the frame of the palm body [m]."""
-
-TIP_BODIES = ["index_link_3", "middle_link_3", "ring_link_3", "thumb_link_3"]
-TIP_OFFSETS = ((0.05, 0.005, 0.0), (0.05, 0.005, 0.0), (0.05, 0.005, 0.0), (0.06, 0.005, 0.0))
-"""Fingertip points in the frames of the last links [m]."""
 
 TERMS = ("fingertip", "lifting", "lift_bonus", "keypoint", "goal_bonus", "arm_velocity", "hand_velocity")
 """Reward terms in the order in which they are summed."""
@@ -73,13 +65,13 @@ class AllegroKukaEnv(TaskEnv):
     )
 
     def _prepare(self, cfg: AllegroKukaEnvCfg) -> contextlib.AbstractContextManager[None]:
-        _check(cfg)
+        check(cfg)
         _fit_contact_buffers(cfg)
         scales = object_scales(cfg.object_sets, cfg.object_seed)[: cfg.max_shapes]
         self._scales = scales[: cfg.scene.num_envs // cfg.num_blocks]
         self._assignment = assign_objects(cfg.scene.num_envs, cfg.num_blocks, len(self._scales))
         self.goal: Goal = GOALS[type(cfg.goal)](**vars(cfg.goal))
-        cfg.observation_space = sum(self.observation_layout(cfg).values())
+        cfg.observation_space = sum(observations.layout(cfg).values())
         return objects_in(cfg.scene, self._scales, self._assignment)
 
     def _set_up(self) -> None:
@@ -88,28 +80,34 @@ class AllegroKukaEnv(TaskEnv):
         self.bucket = self.scene["bucket"] if isinstance(self.goal, Throw) else None
         joints, _ = self.robot.find_joints(cfg.joint_names, preserve_order=True)
         self._joint_ids = torch.tensor(joints, device=self.device)
-        self._joint_lower, self._joint_upper = self.robot.data.joint_limits.torch[0, self._joint_ids].unbind(-1)
-        self._joint_center = (self._joint_upper + self._joint_lower) / 2.0
-        self._joint_half_range = (self._joint_upper - self._joint_lower) / 2.0
+        self.joint_lower, self.joint_upper = self.robot.data.joint_limits.torch[0, self._joint_ids].unbind(-1)
         self._drive_targets = self.robot.actuators.target_command.position.torch
-        bodies, _ = self.robot.find_bodies([PALM_BODY, *TIP_BODIES], preserve_order=True)
-        self._palm_id, self._body_ids = bodies[0], torch.tensor(bodies, device=self.device)
-        self._body_points = torch.tensor((PALM_OFFSET, *TIP_OFFSETS), device=self.device)
+        limits = self.joint_lower, self.joint_upper
+        self.stops = JointStops(self.robot, self._joint_ids, *limits, tolerance=cfg.joint_limit_tolerance)
+        """What keeps joints within their limits."""
         self._default_joint_pos = torch.tensor(cfg.default_joint_pos, device=self.device)
 
         shapes = torch.as_tensor(self._assignment, device=self.device)
         self.object_edges = torch.tensor([edges(scale) for scale in scales], device=self.device)[shapes]
         """Edges of the objects [m], shape (N, 3)."""
-        self._object_scale = self.object_edges / BASE_EDGE
+        self.object_scale = self.object_edges / BASE_EDGE
         self.object_mass = torch.tensor([mass(scale) for scale in scales], device=self.device)[shapes]
         """Masses of the objects [kg], shape (N,)."""
-        self._offsets = keypoint_offsets(self.goal.corners, self.object_edges, cfg.keypoint_scale)
+        offsets = keypoint_offsets(self.goal.corners, self.object_edges, cfg.keypoint_scale)
+        self.measured = Measurements(self.robot, self.scene.env_origins, offsets)
+        """Where palm, fingertips and keypoints are."""
         self._start_pos = torch.tensor(cfg.scene.object.init_state.pos, device=self.device)
         self._start_noise = torch.tensor(cfg.reset_position_noise, device=self.device)
         own = cfg.force_mass == "per_object"
         force_mass = self.object_mass if own else torch.full_like(self.object_mass, cfg.force_env0_mass)
-        self._force_strength = cfg.force_scale * force_mass.unsqueeze(-1)
-        self._force_decay = cfg.force_decay ** (self.step_dt / cfg.force_decay_interval)
+        self.pushes = Pushes(
+            self.object,
+            cfg.force_scale * force_mass.unsqueeze(-1),
+            probability=cfg.force_probability,
+            decay=cfg.force_decay ** (self.step_dt / cfg.force_decay_interval),
+            device=self.device,
+        )
+        """Random forces on the objects."""
 
         curriculum = cfg.curriculum
         self.curriculum = Curriculum(
@@ -120,7 +118,6 @@ class AllegroKukaEnv(TaskEnv):
             device=self.device,
         )
         self._on_cpu = self.device == "cpu"
-        self._measured = False
         self._allocate()
         self.extras["true_objective"] = self.curriculum.true_objective(self._finished_successes)
 
@@ -141,12 +138,10 @@ class AllegroKukaEnv(TaskEnv):
         self.closest_tip = zeros(4)
         self.closest_keypoint = zeros()
         # what observations show: the values before the last step's update
-        self._shown_lifted = zeros(dtype=torch.bool)
-        self._shown_tip = zeros(4)
-        self._shown_keypoint = zeros()
-        self._last_reward = zeros()
-        self._force = zeros(3)
-        self._force_probability = zeros()
+        self.shown_lifted = zeros(dtype=torch.bool)
+        self.shown_tip = zeros(4)
+        self.shown_keypoint = zeros()
+        self.last_reward = zeros()
         self._episode_terms = zeros(len(TERMS))
         self._finished_terms = zeros(len(TERMS))
 
@@ -157,66 +152,29 @@ class AllegroKukaEnv(TaskEnv):
         actions = actions.clamp(-1.0, 1.0)
         # the arm's targets are moved, not its joints: they are integrated once per control step
         arm_targets = self.targets[:, :arm] + self.cfg.arm_speed * self.step_dt * actions[:, :arm]
-        lower, upper = self._joint_lower[arm:], self._joint_upper[arm:]
+        lower, upper = self.joint_lower[arm:], self.joint_upper[arm:]
         hand_targets = lower + 0.5 * (actions[:, arm:] + 1.0) * (upper - lower)
         hand_targets = torch.lerp(self.targets[:, arm:], hand_targets, self.cfg.hand_smoothing)
         targets = torch.cat((arm_targets, hand_targets), dim=-1)
-        self.targets.copy_(targets.clamp(self._joint_lower, self._joint_upper))
+        self.targets.copy_(targets.clamp(self.joint_lower, self.joint_upper))
         # in place: the engine takes these over in the next physics step, set_position_index would also do so here
         self._drive_targets.index_copy_(1, self._joint_ids, self.targets)
         if self.cfg.force_scale > 0.0:
-            self._push_object()
-
-    def _push_object(self) -> None:
-        """Let pushes fade and start new ones at random; they act at the centre of mass, in the object's frame."""
-        self._force.mul_(self._force_decay)
-        pushed = torch.rand(self.num_envs, device=self.device) < self._force_probability
-        push = self._force_strength * torch.randn(self.num_envs, 3, device=self.device)
-        self._force.copy_(torch.where(pushed.unsqueeze(-1), push, self._force))
-        self.object.permanent_wrench_composer.set_forces_and_torques_index(forces=self._force.unsqueeze(1))
+            self.pushes.step()
 
     # dones, rewards
 
-    def _hold_stops(self) -> None:
-        """Put joints that the engine left beyond their limits back onto them; few of a million need it.
-
-        On a CPU, where the host knows, nothing is written when none does; elsewhere a mask says which environments do,
-        so that the host need not wait for an answer.
-        """
-        pos, lower, upper = self.joint_pos, self._joint_lower, self._joint_upper
-        beyond = (overshoot(pos, lower, upper) > self.cfg.joint_limit_tolerance).any(-1)
-        if not self._on_cpu:
-            data, stops = self.robot.data, put_on_stops(pos, self.joint_vel, lower, upper)
-            pos, vel = (
-                everything.torch.index_copy(1, self._joint_ids, values)
-                for everything, values in zip((data.joint_pos, data.joint_vel), stops)
-            )
-            mask = wp.from_torch(beyond, dtype=wp.bool)
-            self.robot.write_joint_state_to_sim_mask(position=pos, velocity=vel, env_mask=mask)
-            return
-        if not beyond.any():
-            return
-        rows = beyond.nonzero().squeeze(-1)
-        pos, vel = put_on_stops(pos[rows], self.joint_vel[rows], lower, upper)
-        self.robot.write_joint_state_to_sim_index(
-            position=pos, velocity=vel, joint_ids=self._joint_ids, env_ids=rows.to(torch.int32)
-        )
-
     def _get_dones(self) -> tuple[torch.Tensor, torch.Tensor]:
         cfg = self.cfg
-        finished = self._finished_successes
-        if cfg.curriculum.gate == "leader":
-            finished = finished[: self.num_envs // cfg.num_blocks]
-        self.curriculum.update(self.common_step_counter, finished)
-
-        self._hold_stops()
+        self._move_curriculum()
+        self.stops.hold(self.joint_pos, self.joint_vel)
         self._measure()
-        tip, keypoint = self._tip_distance, self._keypoint_distance
+        tip, keypoint = self.measured.tip_distance, self.measured.keypoint_distance
         closest_tip = torch.where(self.closest_tip < 0.0, tip, self.closest_tip)
         closest_keypoint = torch.where(self.closest_keypoint < 0.0, keypoint, self.closest_keypoint)
-        self._shown_tip.copy_(closest_tip)
-        self._shown_keypoint.copy_(closest_keypoint)
-        self._shown_lifted.copy_(self.lifted)
+        self.shown_tip.copy_(closest_tip)
+        self.shown_keypoint.copy_(closest_keypoint)
+        self.shown_lifted.copy_(self.lifted)
 
         self._tip_improvement = rewards.improvement(closest_tip, tip, MAX_FINGERTIP_IMPROVEMENT)
         self._keypoint_improvement = rewards.improvement(closest_keypoint, keypoint, MAX_KEYPOINT_IMPROVEMENT)
@@ -257,7 +215,7 @@ class AllegroKukaEnv(TaskEnv):
             dim=-1,
         )
         reward = terms.sum(-1)
-        self._last_reward.copy_(reward)
+        self.last_reward.copy_(reward)
         self._episode_terms += terms
         done = self.reset_buf
         self._finished_successes.copy_(torch.where(done, self.successes, self._finished_successes))
@@ -275,19 +233,19 @@ class AllegroKukaEnv(TaskEnv):
         """
         if self._on_cpu and not reached.any():
             return
-        self._measured = False
+        self.measured.outdated = True
         pos, quat = self.goal.sample(self.num_envs, self.device)
         chosen = reached.unsqueeze(-1)
         self.goal_pos.copy_(torch.where(chosen, pos, self.goal_pos))
         self.goal_quat.copy_(torch.where(chosen, quat, self.goal_quat))
         self.near_steps.masked_fill_(reached, 0)
-        for buffer in (self.closest_keypoint, self._shown_keypoint):
+        for buffer in (self.closest_keypoint, self.shown_keypoint):
             buffer.masked_fill_(reached, UNSET)
         if not self.goal.replaces_object:
             return
-        for buffer in (self.closest_tip, self._shown_tip):
+        for buffer in (self.closest_tip, self.shown_tip):
             buffer.masked_fill_(chosen, UNSET)
-        for buffer in (self.lifted, self._shown_lifted):
+        for buffer in (self.lifted, self.shown_lifted):
             buffer.masked_fill_(reached, False)
         mask = wp.from_torch(reached, dtype=wp.bool)
         self.object.write_root_pose_to_sim_mask(root_pose=self._start_pose(self.scene.env_origins), env_mask=mask)
@@ -303,25 +261,23 @@ class AllegroKukaEnv(TaskEnv):
 
     def _reset_idx(self, env_ids: Sequence[int] | torch.Tensor) -> None:
         super()._reset_idx(env_ids)
-        self._measured = False
+        self.measured.outdated = True
         cfg, count = self.cfg, len(env_ids)
         rows = torch.as_tensor(env_ids, dtype=torch.long, device=self.device)
         origins = self.scene.env_origins.index_select(0, rows)
-        for buffer in (self.lifted, self._shown_lifted):
+        for buffer in (self.lifted, self.shown_lifted):
             buffer.index_fill_(0, rows, False)
-        for buffer in (self.closest_tip, self.closest_keypoint, self._shown_tip, self._shown_keypoint):
+        for buffer in (self.closest_tip, self.closest_keypoint, self.shown_tip, self.shown_keypoint):
             buffer.index_fill_(0, rows, UNSET)
-        for buffer in (self.near_steps, self.successes, self._last_reward, self._episode_terms, self._force):
+        for buffer in (self.near_steps, self.successes, self.last_reward, self._episode_terms):
             buffer.index_fill_(0, rows, 0)
-        low, high = (math.log(limit) for limit in cfg.force_probability)
-        probability = (low + (high - low) * torch.rand(count, device=self.device)).exp()
-        self._force_probability.index_copy_(0, rows, probability)
+        self.pushes.restart(rows)
 
         noise = torch.rand(count, len(self._joint_ids), device=self.device)
-        sample = self._joint_lower + noise * (self._joint_upper - self._joint_lower)
+        sample = self.joint_lower + noise * (self.joint_upper - self.joint_lower)
         joint_pos = torch.lerp(self._default_joint_pos.expand_as(sample), sample, cfg.reset_joint_noise)
         # the default of the thumb's first joint lies below its limit
-        joint_pos = joint_pos.clamp(self._joint_lower, self._joint_upper)
+        joint_pos = joint_pos.clamp(self.joint_lower, self.joint_upper)
         joint_vel = cfg.reset_joint_vel * (2.0 * torch.rand_like(joint_pos) - 1.0)
         self.robot.write_joint_state_to_sim_index(
             position=joint_pos, velocity=joint_vel, joint_ids=self._joint_ids, env_ids=env_ids
@@ -357,37 +313,8 @@ class AllegroKukaEnv(TaskEnv):
 
     @staticmethod
     def observation_layout(cfg: AllegroKukaEnvCfg) -> dict[str, int]:
-        """Items of the observation and their sizes, in order.
-
-        Args:
-            cfg: Configuration of the environment.
-
-        Returns:
-            Name -> size. Joint positions are normalised to [-1, 1] by the limits; velocities are in rad/s and m/s,
-            positions in m, quaternions xyzw. Closest distances and the lifted flag are those before the last step.
-        """
-        keypoint_size = 3 * len(GOALS[type(cfg.goal)].corners)
-        return {
-            "joint_pos": len(cfg.joint_names),
-            "joint_vel": len(cfg.joint_names),
-            "palm_pos": 3,
-            "palm_quat": 4,
-            "palm_lin_vel": 3,
-            "palm_ang_vel": 3,
-            "object_quat": 4,
-            "object_lin_vel": 3,
-            "object_ang_vel": 3,
-            "tips_from_palm": 12,
-            "keypoints_from_palm": keypoint_size,
-            "keypoints_from_goal": keypoint_size,
-            "object_scale": 3,
-            "closest_keypoint": 1,
-            "closest_tip": 4,
-            "lifted": 1,
-            "progress": 1,
-            "successes": 1,
-            "reward": 1,
-        }
+        """Items of the observation and their sizes, in order; see :func:`~.observations.layout`."""
+        return observations.layout(cfg)
 
     @staticmethod
     def interface(cfg: AllegroKukaEnvCfg) -> dict[str, Any]:
@@ -399,49 +326,18 @@ class AllegroKukaEnv(TaskEnv):
         Returns:
             Plain values; see :mod:`sapg_isaaclab.tasks.interface`.
         """
-        return describe(cfg, AllegroKukaEnv.observation_layout(cfg))
+        return describe(cfg, observations.layout(cfg))
 
     def _get_observations(self) -> dict[str, torch.Tensor]:
-        if not self._measured:  # something was moved since
+        if self.measured.outdated:
             self._measure()
-        palm = self._palm_pos.unsqueeze(1)
-        palm_vel = self.robot.data.body_com_vel_w.torch[:, self._palm_id]
-        items = (
-            (self.joint_pos - self._joint_center) / self._joint_half_range,
-            self.joint_vel,
-            self._palm_pos,
-            self._palm_quat,
-            palm_vel,
-            self.object_quat,
-            self.object.data.root_lin_vel_w.torch,
-            self.object.data.root_ang_vel_w.torch,
-            (self._tips - palm).flatten(1),
-            (self._keypoints - palm).flatten(1),
-            self._keypoints_from_goal.flatten(1),
-            self._object_scale,
-            torch.where(self._shown_keypoint < 0.0, self._keypoint_distance, self._shown_keypoint).unsqueeze(-1),
-            torch.where(self._shown_tip < 0.0, self._tip_distance, self._shown_tip),
-            self._shown_lifted.float().unsqueeze(-1),
-            (self.episode_length_buf / 10.0).log1p().unsqueeze(-1),
-            self.successes.log1p().unsqueeze(-1),
-            self.cfg.reward_obs_scale * self._last_reward.unsqueeze(-1),
-        )
-        obs = torch.cat(items, dim=-1)
+        obs = torch.cat(tuple(observations.items(self).values()), dim=-1)
         return {"policy": obs.clamp(-self.cfg.obs_clip, self.cfg.obs_clip)}
 
     # state, read live from the physics engine
 
     def _measure(self) -> None:
-        """Read where palm, fingertips and keypoints are, and how far from one another."""
-        bodies = self.robot.data.body_link_pose_w.torch.index_select(1, self._body_ids)
-        points = bodies[..., :3] - self.scene.env_origins.unsqueeze(1) + rotate(bodies[..., 3:], self._body_points)
-        self._palm_pos, self._tips, self._palm_quat = points[:, 0], points[:, 1:], bodies[:, 0, 3:]
-        object_pos = self.object_pos
-        self._keypoints = keypoints(object_pos, self.object_quat, self._offsets)
-        self._keypoints_from_goal = self._keypoints - keypoints(self.goal_pos, self.goal_quat, self._offsets)
-        self._tip_distance = torch.linalg.vector_norm(self._tips - object_pos.unsqueeze(1), dim=-1)
-        self._keypoint_distance = torch.linalg.vector_norm(self._keypoints_from_goal, dim=-1).amax(-1)
-        self._measured = True
+        self.measured.take(self.object_pos, self.object_quat, self.goal_pos, self.goal_quat)
 
     @property
     def joint_pos(self) -> torch.Tensor:
@@ -467,42 +363,28 @@ class AllegroKukaEnv(TaskEnv):
     # metrics
 
     def _write_metrics(self, terms: torch.Tensor) -> None:
-        finished, tolerance = self._finished_successes, self.curriculum.values["tolerance"]
-        objective = self.curriculum.true_objective(finished)
-        log = {
-            "Metrics/successes": finished.mean(),
-            # every goal but an episode's last was reached
-            "Metrics/success_rate": (finished / (finished + 1.0)).mean(),
-            "Metrics/success_tolerance": tolerance.mean(),
+        objective = self.curriculum.true_objective(self._finished_successes)
+        log = self._success_metrics() | {
+            "Metrics/success_tolerance": self.curriculum.values["tolerance"].mean(),
             "Metrics/true_objective": objective.mean(),
-            "Metrics/keypoint_distance": self._keypoint_distance.mean(),
+            "Metrics/keypoint_distance": self.measured.keypoint_distance.mean(),
             "Metrics/lifted": self.lifted.float().mean(),
         }
         # mean reward of a step now, and mean sum over the last finished episodes
         for name, step, episode in zip(TERMS, terms.mean(0).unbind(), self._finished_terms.mean(0).unbind()):
             log[f"Reward/{name}"] = step
             log[f"Episode/{name}"] = episode
-        if self.cfg.num_blocks > 1:
-            blocks = finished.view(self.cfg.num_blocks, -1).mean(-1)
-            log |= {f"Block_{block}/successes": value for block, value in enumerate(blocks.unbind())}
-            log["Leader/successes"] = blocks[0]
-        if self.curriculum.groups is not None:
-            log |= {f"Tolerance/block_{block}": value for block, value in enumerate(tolerance.clone().unbind())}
         self.extras["log"] = log
         self.extras["true_objective"] = objective
 
     # checkpoints
 
     def state_dict(self) -> dict[str, Any]:
-        """Like :meth:`TaskEnv.state_dict`, with the curriculum."""
-        return {
-            **super().state_dict(),
-            "curriculum": self.curriculum.state_dict(),
-            "finished_terms": self._finished_terms.cpu().clone(),
-        }
+        """Like :meth:`TaskEnv.state_dict`, with the reward terms of each environment's last finished episode."""
+        return {**super().state_dict(), "finished_terms": self._finished_terms.cpu().clone()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Like :meth:`TaskEnv.load_state_dict`, with the curriculum.
+        """Like :meth:`TaskEnv.load_state_dict`, with the reward terms of each environment's last finished episode.
 
         Args:
             state: The saved numbers.
@@ -511,9 +393,7 @@ class AllegroKukaEnv(TaskEnv):
             KeyError: If one is missing.
         """
         super().load_state_dict(state)
-        self.curriculum.load_state_dict(state["curriculum"])
-        if "finished_terms" in state:  # checkpoints made before it was saved have none
-            self._finished_terms.copy_(state["finished_terms"])
+        self._finished_terms.copy_(state["finished_terms"])
 
     # drawing
 
@@ -530,26 +410,6 @@ class AllegroKukaEnv(TaskEnv):
     def _debug_vis_callback(self, event: object) -> None:
         self._markers[0].draw(self.object_pos + self.scene.env_origins, self.object_quat)
         self._markers[1].draw(self.goal_pos + self.scene.env_origins, self.goal_quat)
-
-
-def _check(cfg: AllegroKukaEnvCfg) -> None:
-    """Refuse values that have no meaning."""
-    choices = {
-        "hold": (cfg.hold, ("cumulative", "consecutive")),
-        "force_mass": (cfg.force_mass, ("env0", "per_object")),
-        "curriculum.gate": (cfg.curriculum.gate, ("all", "leader", "block")),
-    }
-    for name, (value, allowed) in choices.items():
-        if value not in allowed:
-            raise ValueError(f"{name}={value!r} is unknown; use {' or '.join(map(repr, allowed))}")
-    if cfg.max_shapes is not None and cfg.max_shapes < 1:
-        raise ValueError(f"max_shapes={cfg.max_shapes} is not allowed; use at least 1, or None for all")
-    if cfg.hold_steps < 1:
-        raise ValueError(f"hold_steps={cfg.hold_steps} is not allowed; use at least 1")
-    if type(cfg.goal) not in GOALS:
-        raise ValueError(f"goal={cfg.goal!r} is unknown; use a RegraspGoalCfg, ThrowGoalCfg or ReorientGoalCfg")
-    if isinstance(cfg.goal, ThrowGoalCfg) and not hasattr(cfg.scene, "bucket"):
-        raise ValueError("a ThrowGoalCfg needs a bucket; use a ThrowSceneCfg as scene")
 
 
 def _fit_contact_buffers(cfg: AllegroKukaEnvCfg) -> None:

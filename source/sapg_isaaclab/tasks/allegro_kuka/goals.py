@@ -9,6 +9,8 @@ import functools
 
 import torch
 
+from sapg_isaaclab.tasks.allegro_kuka.env_cfg import RegraspGoalCfg, ReorientGoalCfg, ThrowGoalCfg
+
 CENTER = ((0.0, 0.0, 0.0),)
 """One keypoint in the object's centre: its orientation does not count."""
 
@@ -207,3 +209,6 @@ class Reorient:
 
 Goal = Regrasp | Throw | Reorient
 """A goal of the AllegroKuka tasks."""
+
+GOALS: dict[type, type[Goal]] = {RegraspGoalCfg: Regrasp, ThrowGoalCfg: Throw, ReorientGoalCfg: Reorient}
+"""Which goal a configuration asks for."""

@@ -78,7 +78,7 @@ class InHandReorientEnv(TaskEnv):
             },
             interval=way.interval,
             threshold=way.threshold,
-            groups=cfg.num_blocks if way.gate == "block" else None,
+            groups=cfg.num_blocks if way.enabled and way.gate == "block" else None,
             device=self.device,
         )
 
@@ -124,10 +124,7 @@ class InHandReorientEnv(TaskEnv):
 
     def _get_dones(self) -> tuple[torch.Tensor, torch.Tensor]:
         if self.cfg.curriculum.enabled:
-            finished = self._finished_successes
-            if self.cfg.curriculum.gate == "leader":
-                finished = finished[: self.num_envs // self.cfg.num_blocks]
-            self.curriculum.update(self.common_step_counter, finished)
+            self._move_curriculum()
         self._position_error = torch.linalg.vector_norm(self.object_pos - self._goal_pos, dim=-1)
         self._rotation_error = rewards.rotation_error(self.object_quat, self.goal_quat)
         self._reached = self._rotation_error <= self.curriculum.of_environments("tolerance", self._rotation_error)
@@ -329,51 +326,18 @@ class InHandReorientEnv(TaskEnv):
     # metrics
 
     def _write_metrics(self, terms: dict[str, torch.Tensor]) -> None:
-        finished = self._finished_successes
-        log = {
-            "Metrics/successes": finished.mean(),
-            # every goal but an episode's last was reached
-            "Metrics/success_rate": (finished / (finished + 1.0)).mean(),
+        log = self._success_metrics() | {
             "Metrics/success_tolerance": self.curriculum.values["tolerance"].mean(),
             "Metrics/goal_angle": self.curriculum.values["goal_angle"].mean(),
             "Metrics/rotation_error": self._rotation_error.mean(),
             "Metrics/position_error": self._position_error.mean(),
         }
         log |= {f"Reward/{name}": term.mean() for name, term in terms.items()}
-        if self.cfg.num_blocks > 1:
-            blocks = finished.view(self.cfg.num_blocks, -1).mean(-1)
-            log |= {f"Block_{block}/successes": value for block, value in enumerate(blocks.unbind())}
-            log["Leader/successes"] = blocks[0]
         if self.cfg.curriculum.enabled:
-            objective = self.curriculum.true_objective(finished)
+            objective = self.curriculum.true_objective(self._finished_successes)
             log["Metrics/true_objective"] = objective.mean()
             self.extras["true_objective"] = objective
-            if self.curriculum.groups is not None:
-                for name, tag in (("tolerance", "Tolerance"), ("goal_angle", "Goal_angle")):
-                    values = self.curriculum.values[name].clone().unbind()
-                    log |= {f"{tag}/block_{block}": value for block, value in enumerate(values)}
         self.extras["log"] = log
-
-    # checkpoints
-
-    def state_dict(self) -> dict[str, Any]:
-        """Like :meth:`TaskEnv.state_dict`, with the curriculum where there is one."""
-        if not self.cfg.curriculum.enabled:
-            return super().state_dict()
-        return {**super().state_dict(), "curriculum": self.curriculum.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Like :meth:`TaskEnv.load_state_dict`, with the curriculum where there is one.
-
-        Args:
-            state: The saved numbers.
-
-        Raises:
-            KeyError: If one is missing.
-        """
-        super().load_state_dict(state)
-        if self.cfg.curriculum.enabled:
-            self.curriculum.load_state_dict(state["curriculum"])
 
     # drawing
 
