@@ -20,7 +20,6 @@ from sapg_isaaclab.commands import cli
 from sapg_isaaclab.runs import checkpoint
 from sapg_isaaclab.runs.run_folder import RunFolder, find_runs
 from sapg_isaaclab.training import session
-from sapg_isaaclab.training.signals import interrupting
 from sapg_isaaclab.training.trainer import Trainer, TrainerCfg
 from toy_env import ToyEnv
 
@@ -69,13 +68,7 @@ def main(root, iterations, prepare=None, **options):
         os.close(file)
     if prepare is not None:
         prepare()
-    streams.protect(patience_s=0.1)
-
-    def command(_):
-        with interrupting():
-            return train(root, iterations, **options)
-
-    code = cli.run_command(command, [])
+    code = cli.run_command(lambda _: train(root, iterations, **options), [], needs_reader=False)
     streams.flush()
     os._exit(code)
 
@@ -89,7 +82,7 @@ def start(root, iterations, prepare=None, **options):
     return process
 
 
-def finish(process, timeout_s=60):
+def finish(process, timeout_s=180):
     """Wait for the end; the exit code."""
     process.join(timeout_s)
     assert process.exitcode is not None, "still running"
@@ -101,7 +94,7 @@ def printed(root, name="out.txt"):
     return (pathlib.Path(root) / name).read_text()
 
 
-def wait_for(condition, process=None, timeout_s=30.0):
+def wait_for(condition, process=None, timeout_s=180.0):
     """Wait until something is the case."""
     until = time.monotonic() + timeout_s
     while not condition():
@@ -113,7 +106,7 @@ def wait_for(condition, process=None, timeout_s=30.0):
 def wait_for_rows(root, process, rows):
     """Wait until a process that was just started has made so many iterations."""
     started = pathlib.Path(root) / f"started.{process.pid}"
-    wait_for(started.exists, process, timeout_s=60.0)
+    wait_for(started.exists, process)
     (file,) = pathlib.Path(root).glob("*/*/metrics.jsonl")
     before = int(started.read_text())
-    wait_for(lambda: file.read_bytes().count(b"\n") >= before + rows, process, timeout_s=60.0)
+    wait_for(lambda: file.read_bytes().count(b"\n") >= before + rows, process)

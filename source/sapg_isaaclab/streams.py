@@ -28,6 +28,8 @@ class UnfailingFile(io.RawIOBase):
             patience_s: Longest wait for a reader that does not read [s].
         """
         self.descriptor, self.patience_s = descriptor, patience_s
+        self.error: OSError | None = None
+        """Why a file does not hold all that was written. A pipe or terminal that nobody reads is no error."""
         self._stalled = False
         kind = os.fstat(descriptor).st_mode
         self._waits = stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind) or os.isatty(descriptor)
@@ -59,12 +61,15 @@ class UnfailingFile(io.RawIOBase):
         size = len(rest)
         # a reader that has stopped once is not waited for again before it reads
         until = time.monotonic() + (0.0 if self._stalled else self.patience_s)
-        with contextlib.suppress(OSError):
+        try:
             while rest and self._ready(until):
                 try:
                     rest = rest[os.write(self.descriptor, rest[:_PIPE_CHUNK] if self._waits else rest) :]
                 except BlockingIOError:  # somebody made the pipe non-blocking
                     time.sleep(0.01)
+        except OSError as error:
+            if not self._waits:
+                self.error = error
         return size
 
     def _ready(self, until: float) -> bool:
@@ -122,7 +127,7 @@ def protect(patience_s: float = math.inf) -> None:
             os.fstat(descriptor)
         except OSError:
             # the lowest free number is taken: the next file that is opened must not become standard output
-            os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     for name in ("stdout", "stderr"):
         stream, own = getattr(sys, name), getattr(sys, f"__{name}__")
         raw = getattr(getattr(stream, "buffer", None), "raw", None)
@@ -147,6 +152,16 @@ def _unfailing(stream: TextIO, patience_s: float) -> TextIO:
     )
     atexit.register(result.flush)
     return result
+
+
+def lost_output() -> OSError | None:
+    """Write what is buffered and find out whether all of standard output has been written.
+
+    Returns:
+        Why a part is missing, such as a full disk; None if nothing is, or if whoever read it has gone.
+    """
+    flush()
+    return getattr(getattr(getattr(sys.stdout, "buffer", None), "raw", None), "error", None)
 
 
 def flush() -> None:

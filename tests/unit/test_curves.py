@@ -72,7 +72,7 @@ def test_command_compares_runs_and_draws(tmp_path, capsys):
         (["curves", "--runs", "SAPG", "--output", "x.png"], "SAPG is not LABEL=RUN[,RUN...]"),
         (["curves", "--runs", "SAPG=a,,b", "--output", "x.png"], "is not LABEL=RUN[,RUN...]"),
         (["compare", "--runs", "a=x", "a=y"], "gives 'a' twice"),
-        (["curves", "--runs", "a=x", "--output", "/none/x.png"], "the folder of --output /none/x.png does not exist"),
+        (["curves", "--runs", "a=x", "--output", "/none/x.png"], "--output /none/x.png: there is no folder /none"),
         (["compare", "--runs", "a=x", "--last", "0"], "--last 0 is not in (0, 1]"),
         (["compare", "--runs", "a=/none"], "/none is no run folder"),
     ],

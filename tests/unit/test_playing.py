@@ -1,11 +1,8 @@
-import json
-
 import pytest
 import torch
 
 from sapg_isaaclab.commands.episodes import run_episodes
-from sapg_isaaclab.commands.evaluation import check_new_file, write_json
-from sapg_isaaclab.errors import InputError, TrainingError
+from sapg_isaaclab.errors import TrainingError
 
 
 class Clock:
@@ -59,14 +56,3 @@ def test_a_number_of_steps_counts_what_finishes_and_calls_back():
 def test_a_reward_that_is_not_finite_is_an_error():
     with pytest.raises(TrainingError, match="not finite"):
         run_episodes(Clock(2, reward=float("nan")), Policy(), episodes=2)
-
-
-def test_a_result_is_never_written_over_another(tmp_path):
-    path = tmp_path / "result.json"
-    check_new_file(path, "--output")
-    write_json(path, {"a": 1})
-    assert json.loads(path.read_text()) == {"a": 1}
-    with pytest.raises(InputError, match=r"--output .*result\.json exists and is not overwritten"):
-        check_new_file(path, "--output")
-    with pytest.raises(InputError, match="no folder"):
-        check_new_file(tmp_path / "none" / "result.json", "--output")

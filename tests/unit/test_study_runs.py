@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from sapg_isaaclab.experiments import bars, references, scaling
+from sapg_isaaclab.experiments import bars, point_envs, references, scaling
 from sapg_isaaclab.experiments import point_runs as runs
 from sapg_isaaclab.experiments.point_runs import ALGORITHMS, Setting
 from sapg_isaaclab.runs import metrics
@@ -34,6 +34,13 @@ def test_algorithms_are_what_their_names_say():
     # 4 N rows of the 8 N of a rollout, not shuffled; and the same number of rows at the smallest size of the study
     assert (grows.num_blocks, grows.rollouts / grows.mini_batches, grows.shuffle) == (1, 4.0, False)
     assert (fixed.num_blocks, fixed.mini_batch_size, fixed.shuffle) == (1, 4 * 384, True)
+
+
+def test_the_command_names_everything_there_is():
+    from sapg_isaaclab.commands import study as command
+
+    named = command.ALGORITHMS, command.BARS, command.ENVS
+    assert named == tuple(map(tuple, (ALGORITHMS, bars.BARS, point_envs.ENVS)))
 
 
 def test_finished_run_is_found_again_and_not_another(trained):

@@ -14,6 +14,10 @@ import argparse
 import pathlib
 import sys
 
+from sapg_isaaclab.commands import cli
+from sapg_isaaclab.commands.places import check_file
+from sapg_isaaclab.errors import InputError, one_line
+
 
 def parser() -> argparse.ArgumentParser:
     """The options of this command.
@@ -21,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
     Returns:
         The parser.
     """
-    top = argparse.ArgumentParser(description="Figures and tables from run folders.")
+    top = cli.Parser(description="Figures and tables from run folders.")
     commands = top.add_subparsers(dest="command", required=True)
     curves = commands.add_parser("curves", help="a number against environment steps, mean and standard error")
     compare = commands.add_parser("compare", help="what algorithms reach at the end, and whether they differ")
@@ -30,8 +34,8 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--runs", required=True, nargs="+", metavar="LABEL=RUN[,RUN...]", help="run folders of each algorithm"
         )
-    curves.add_argument("--output", required=True, metavar="FILE", help="picture to write, such as curves.png")
-    compare.add_argument("--output", metavar="FILE", help="picture of performance profiles to write")
+    curves.add_argument("--output", required=True, type=cli.path, metavar="FILE", help="picture to write: curves.png")
+    compare.add_argument("--output", type=cli.path, metavar="FILE", help="picture of performance profiles to write")
     compare.add_argument(
         "--format", default="markdown", choices=("markdown", "csv", "latex"), help="of the tables; default: %(default)s"
     )
@@ -50,16 +54,21 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         Exit code.
     """
+    return cli.run_command(_analyze, argv)
+
+
+def _analyze(argv: list[str] | None) -> int:
     args = parser().parse_args(argv)
+    output = pathlib.Path(args.output) if args.output else None
     try:
         groups = _groups(args.runs)
-        output = pathlib.Path(args.output).expanduser() if args.output else None
-        if output is not None and not output.parent.is_dir():
-            raise ValueError(f"the folder of --output {output} does not exist")
+        if output is not None:
+            check_file(output, "--output")
         (_curves if args.command == "curves" else _compare)(args, groups, output)
+    except OSError as error:
+        raise InputError(f"--output {output} cannot be written: {error.strerror}") from error
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        raise InputError(one_line(error)) from error
     if output is not None:
         print(f"written to {output if output.suffix else f'{output}.png and {output}.svg'}", file=sys.stderr)
     return 0

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
 import resource
 import time
 from collections import defaultdict
 from pathlib import Path
 
+from sapg_isaaclab.commands import apart, cli, places, task_config
 from sapg_isaaclab.runs.files import write_atomically
 
 PHASES = {
@@ -34,17 +34,17 @@ def measure(args: argparse.Namespace, num_envs: int) -> dict:
     import gymnasium as gym
     import torch
 
-    import sapg_isaaclab  # noqa: F401
     from sapg_isaaclab.tasks.make import resolve_env_cfg
 
     if args.torch_threads:
         torch.set_num_threads(args.torch_threads)
+    task = task_config.check_task(args.task)
     started = time.perf_counter()
-    entry_point = gym.spec(args.task).kwargs["env_cfg_entry_point"]
+    entry_point = gym.spec(task).kwargs["env_cfg_entry_point"]
     choices = {"device": args.device, "physics": args.physics, "seed": args.seed}
     cfg = resolve_env_cfg(None, entry_point, num_envs=num_envs, **choices)
     cfg.physx_threads = args.physx_threads
-    env = gym.make(args.task, cfg=cfg).unwrapped
+    env = gym.make(task, cfg=cfg).unwrapped
     env.reset()
     create_s = time.perf_counter() - started
 
@@ -109,11 +109,6 @@ def measure(args: argparse.Namespace, num_envs: int) -> dict:
     }
 
 
-def measure_into(args: argparse.Namespace, num_envs: int, queue: multiprocessing.Queue) -> None:
-    """Body of a process: measure one size and send the figures."""
-    queue.put(measure(args, num_envs))
-
-
 def main(argv: list[str] | None = None) -> int:
     """Parse, measure every size, print its figures.
 
@@ -123,29 +118,31 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         Exit code.
     """
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", default="SAPG-Allegro-Reorient", help="task id")
-    parser.add_argument("--num_envs", type=int, nargs="+", default=[256, 1024, 4096], help="sizes to measure")
-    parser.add_argument("--steps", type=int, default=200, help="environment steps of each of the two runs")
-    parser.add_argument("--warmup", type=int, default=20, help="environment steps before them")
-    parser.add_argument("--device", default=None, help="cpu or cuda:0; default the GPU where there is one")
-    parser.add_argument("--physics", default=None, help="physics preset; default ovphysx")
-    parser.add_argument("--physx_threads", type=int, default=None, help="threads of ovphysx; default one for each core")
-    parser.add_argument("--torch_threads", type=int, default=None, help="threads of torch; default torch's own choice")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, default=None, help="also write the figures here")
-    args = parser.parse_args(argv)
+    return cli.run_command(_benchmark, argv)
 
-    print(f"{args.task}, physics {args.physics or 'ovphysx'}, {args.steps} steps, random actions")
-    context, results = multiprocessing.get_context("spawn"), []
+
+def _benchmark(argv: list[str] | None) -> int:
+    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", default="SAPG-Allegro-Reorient", help="task id")
+    parser.add_argument("--num_envs", type=cli.positive, nargs="+", default=[256, 1024, 4096], help="sizes to measure")
+    parser.add_argument("--steps", type=cli.positive, default=200, help="environment steps of each of the two runs")
+    parser.add_argument("--warmup", type=int, default=20, help="environment steps before them")
+    parser.add_argument("--device", help="cpu or cuda:0; default the GPU where there is one")
+    parser.add_argument("--physics", help="physics preset; default ovphysx")
+    parser.add_argument("--physx_threads", type=cli.positive, help="threads of ovphysx; default one for each core")
+    parser.add_argument("--torch_threads", type=cli.positive, help="threads of torch; default torch's own choice")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=cli.path, metavar="FILE", help="also write the figures here")
+    args = parser.parse_args(argv)
+    task = task_config.check_task(args.task)
+    figures = Path(args.json) if args.json else None
+    if figures is not None:
+        places.check_file(figures, "--json")
+
+    print(f"{task}, physics {args.physics or 'ovphysx'}, {args.steps} steps, random actions")
+    results = []
     for num_envs in args.num_envs:
-        queue = context.Queue()
-        process = context.Process(target=measure_into, args=(args, num_envs, queue))
-        process.start()
-        process.join()
-        if process.exitcode:
-            raise SystemExit(f"measuring {num_envs} environments failed; see above")
-        row = queue.get()
+        row = apart.call(measure, args, num_envs)
         results.append(row)
         phases = ", ".join(f"{phase} {value:.1%}" for phase, value in sorted(row["share"].items()))
         print(
@@ -154,6 +151,6 @@ def main(argv: list[str] | None = None) -> int:
             f" {row['outside_physics']:.1%} of a step outside physics ({phases}), load {row['load_average']:.1f}",
             flush=True,
         )
-    if args.json:
-        write_atomically(args.json, json.dumps(results, indent=2) + "\n")
+    if figures is not None:
+        write_atomically(figures, json.dumps(results, indent=2) + "\n")
     return 0

@@ -6,17 +6,20 @@ import argparse
 import contextlib
 import difflib
 import importlib.util
+import math
 import os
 import pathlib
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
-from sapg_isaaclab import account
+from sapg_isaaclab import account, streams
 from sapg_isaaclab.commands import early
 from sapg_isaaclab.commands.task_config import SELECTORS
 from sapg_isaaclab.errors import ONE_LINE_ERRORS, InputError, report
+from sapg_isaaclab.training import signals
 
 LAUNCHER: dict[tuple[str, ...], dict[str, Any]] = {
     ("--livestream",): {"type": int, "choices": (0, 1, 2)},
@@ -44,6 +47,15 @@ _TOKENS = ("env.", "agent.", *(f"{selector}=" for selector in SELECTORS))
 class Parser(argparse.ArgumentParser):
     """Argument parser whose errors are one line."""
 
+    def __init__(self, **options: Any) -> None:
+        """Make the parser of a command, or of what a command can do.
+
+        Args:
+            options: Those of :class:`argparse.ArgumentParser`.
+        """
+        # an abbreviation that works today may be ambiguous tomorrow
+        super().__init__(**{"prog": _program(), "allow_abbrev": False, **options})
+
     def error(self, message: str) -> NoReturn:
         """Refuse the arguments.
 
@@ -65,8 +77,7 @@ def parser(description: str) -> Parser:
     Returns:
         The parser; :func:`parse` completes it.
     """
-    # an abbreviation that works today may be ambiguous tomorrow
-    result = Parser(prog=_program(), description=description, allow_abbrev=False)
+    result = Parser(description=description)
     result.add_argument("--task", help="task id, such as SAPG-Allegro-Reorient (list_envs shows all), or module:ID")
     result.add_argument("--num_envs", type=int, help="number of environments of this process")
     result.add_argument("--seed", type=int, help="seed of everything random; -1 draws one")
@@ -83,14 +94,38 @@ def path(text: str) -> str:
 
     Returns:
         The same with ``~`` expanded, which a shell leaves alone behind an equals sign.
+
+    Raises:
+        ArgumentTypeError: If it is empty, as where a variable of the shell is not set.
     """
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name is empty")
     return os.path.expanduser(text)
+
+
+def positive(text: str) -> int:
+    """Type of arguments that count something.
+
+    Args:
+        text: What was typed.
+
+    Returns:
+        The number.
+
+    Raises:
+        ValueError: If it is not a whole number of at least 1, which argparse reports.
+    """
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not allowed; it must be at least 1")
+    return number
 
 
 def _program() -> str:
     """How the process was started, for the first line of a help text."""
     script = pathlib.Path(sys.argv[0]).name
-    return f"python -m sapg_isaaclab {sys.argv[1]}" if script == "__main__.py" and len(sys.argv) > 1 else script
+    start = {"__main__.py": "python -m sapg_isaaclab", "sapg_isaaclab": "sapg_isaaclab"}.get(script)
+    return f"{start} {sys.argv[1]}" if start and len(sys.argv) > 1 else script
 
 
 def sibling(name: str) -> str:
@@ -123,7 +158,7 @@ def parse_early(parser: Parser, argv: list[str]) -> tuple[argparse.Namespace, li
     Raises:
         InputError: If an argument is unknown or not of its type.
     """
-    complete = Parser(parents=[parser], add_help=False, allow_abbrev=False)
+    complete = Parser(parents=[parser], add_help=False)
     for flags, options in LAUNCHER.items():
         complete.add_argument(*flags, **options)
     args, tokens = complete.parse_known_args(argv)
@@ -224,34 +259,48 @@ def parse(
     from isaaclab.app import add_launcher_args
     from isaaclab_tasks.utils import setup_preset_cli
 
-    complete = Parser(parents=[parser], prog=parser.prog, description=parser.description, add_help=False)
-    complete.allow_abbrev = False
+    complete = Parser(parents=[parser], description=parser.description, add_help=False)
     add_launcher_args(complete)
     complete.set_defaults(device=None)
     return setup_preset_cli(complete, argv)
 
 
-def run_command(command: Callable[[list[str] | None], int], argv: list[str] | None = None) -> int:
-    """Run a command; what the user did wrong becomes one line, our own mistakes keep their traceback.
+def run_command(
+    command: Callable[[list[str] | None], int], argv: list[str] | None = None, *, needs_reader: bool = True
+) -> int:
+    """Run a command, the one place where that is done.
+
+    What the user did wrong becomes one line, our own mistakes keep their traceback. Whoever reads the output may go:
+    the command goes on to its end, for the files that it writes.
 
     Args:
         command: Takes the arguments and returns the exit code.
         argv: Arguments without the program's name. Those of the process by default.
+        needs_reader: Whether what is printed is a result: a reader that is slow is waited for, and output that finds
+            no room is an error. Training needs none, its results are in the run folder.
 
     Returns:
         Exit code of the process.
     """
     account.complete()
+    streams.protect(math.inf if needs_reader else 1.0)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):  # a stream of another kind, or none at all
             stream.reconfigure(errors="backslashreplace")  # an 8-bit terminal must not end a run with a path's name
     try:
-        return command(argv)
+        with signals.interrupting():
+            code = command(argv)
     except ONE_LINE_ERRORS as error:
         return report(error)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr, flush=True)
-        return 130
+    except KeyboardInterrupt as interrupt:
+        name = str(interrupt) or "SIGINT"
+        print(f"interrupted by {name}", file=sys.stderr, flush=True)
+        return 128 + signal.Signals[name]  # as a shell says of a process that a signal ended
+    lost = streams.lost_output() if needs_reader else None
+    if lost is not None:
+        print(f"error: the output could not be written: {lost.strerror}", file=sys.stderr, flush=True)
+        return code or 1
+    return code
 
 
 @contextlib.contextmanager

@@ -12,9 +12,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import multiprocessing
 from pathlib import Path
 
+import numpy as np
+
+from sapg_isaaclab.commands import apart, cli, places, task_config
 from sapg_isaaclab.runs.files import write_atomically
 
 AMPLITUDE = 0.2
@@ -24,20 +26,28 @@ ARM_AMPLITUDE = 0.05
 """Amplitude of the arm's actions, which are velocities: 0.5 rad/s."""
 
 
-def roll_out(args: argparse.Namespace, physics: str, queue: multiprocessing.Queue) -> None:
-    """Body of a process: move on one engine and send the states, one after the reset and one after each step."""
+def roll_out(args: argparse.Namespace, physics: str) -> tuple[float, np.ndarray]:
+    """Move on one engine.
+
+    Args:
+        args: Parsed arguments.
+        physics: The engine.
+
+    Returns:
+        Length of a step [s] and the states, shape (steps + 1, N, J + 8): joint positions [rad], position [m] and
+        orientation (xyzw) of the object, and whether the episode goes on.
+    """
     import gymnasium as gym
     import torch
     from isaaclab_tasks.utils import parse_env_cfg
 
-    import sapg_isaaclab  # noqa: F401
-
     torch.set_num_threads(1)
-    cfg = parse_env_cfg(args.task, device="cpu", num_envs=args.num_envs, overrides=[f"physics={physics}"])
+    task = task_config.check_task(args.task)
+    cfg = parse_env_cfg(task, device="cpu", num_envs=args.num_envs, overrides=[f"physics={physics}"])
     cfg.seed = args.seed
     if hasattr(cfg, "force_scale"):
         cfg.force_scale = 0.0
-    env = gym.make(args.task, cfg=cfg).unwrapped
+    env = gym.make(task, cfg=cfg).unwrapped
     env.reset()
     robot, body = env.scene["robot"].data, env.scene["object"].data
     names = env.scene["robot"].joint_names
@@ -59,14 +69,21 @@ def roll_out(args: argparse.Namespace, physics: str, queue: multiprocessing.Queu
         pos = body.root_pos_w.torch - env.scene.env_origins
         parts = (robot.joint_pos.torch[:, columns], pos, body.root_quat_w.torch, alive.unsqueeze(-1))
         states.append(torch.cat([part.float() for part in parts], dim=-1))
-    queue.put((env.step_dt, torch.stack(states).numpy()))
+    result = env.step_dt, torch.stack(states).numpy()
     env.close()
+    return result
 
 
-def difference(first: object, second: object) -> dict[str, float]:
-    """How far two states of shape (N, J + 8), as :func:`roll_out` sends them, are apart."""
-    import numpy as np
+def difference(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
+    """How far two states are apart.
 
+    Args:
+        first: Of shape (N, J + 8), as :func:`roll_out` returns them.
+        second: The same on another engine.
+
+    Returns:
+        Figures by name, over the environments whose episode goes on in both.
+    """
     both = (first[:, -1] > 0) & (second[:, -1] > 0)
     ended = {"ended_first": int((first[:, -1] == 0).sum()), "ended_second": int((second[:, -1] == 0).sum())}
     first, second = first[both], second[both]
@@ -94,33 +111,30 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         Exit code.
     """
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    return cli.run_command(_compare, argv)
+
+
+def _compare(argv: list[str] | None) -> int:
+    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", default="SAPG-Allegro-Reorient", help="task id")
     parser.add_argument("--physics", nargs=2, default=["ovphysx", "newton_mjwarp"], help="the two engines")
-    parser.add_argument("--num_envs", type=int, default=4)
+    parser.add_argument("--num_envs", type=cli.positive, default=4)
     parser.add_argument("--seconds", type=float, default=1.0, help="length of the motion")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, default=None, help="also write the figures here")
+    parser.add_argument("--json", type=cli.path, metavar="FILE", help="also write the figures here")
     args = parser.parse_args(argv)
+    task = task_config.check_task(args.task)
+    figures = Path(args.json) if args.json else None
+    if figures is not None:
+        places.check_file(figures, "--json")
 
-    context, runs = multiprocessing.get_context("spawn"), []
-    for physics in args.physics:
-        queue = context.Queue()
-        process = context.Process(target=roll_out, args=(args, physics, queue))
-        process.start()
-        while process.is_alive() and queue.empty():
-            process.join(timeout=0.2)
-        if queue.empty():
-            raise SystemExit(f"{args.task} does not run on {physics}; see above")
-        runs.append(queue.get())
-        process.join()
-    (step_dt, first), (_, second) = runs
-    print(f"{args.task}, {args.physics[0]} against {args.physics[1]}, {args.num_envs} environments")
+    (step_dt, first), (_, second) = (apart.call(roll_out, args, physics) for physics in args.physics)
+    print(f"{task}, {args.physics[0]} against {args.physics[1]}, {args.num_envs} environments")
     rows = {}
     for time in (0.0, 0.25 * args.seconds, 0.5 * args.seconds, args.seconds):
         step = round(time / step_dt)
         rows[f"{time:g}"] = row = difference(first[step], second[step])
         print(f"{time:5.2f} s: " + ", ".join(f"{name} {value:.3g}" for name, value in row.items()), flush=True)
-    if args.json:
-        write_atomically(args.json, json.dumps(rows, indent=2) + "\n")
+    if figures is not None:
+        write_atomically(figures, json.dumps(rows, indent=2) + "\n")
     return 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib.util
-import pathlib
+import os
 import re
 from typing import Any
 
@@ -122,7 +122,7 @@ def _token(token: str, task: str, algorithm: str) -> None:
 def _places(args: argparse.Namespace) -> None:
     for option in ("resume", "init_from", "checkpoint"):
         chosen = getattr(args, option, None)
-        if chosen is not None and chosen not in CHOSEN and not pathlib.Path(chosen).expanduser().exists():
+        if chosen is not None and chosen not in CHOSEN and not os.path.exists(os.path.expanduser(chosen)):
             known = ", ".join(str(run.path) for run in find_runs(args.log_root)[:3]) or "none"
             raise InputError(f"checkpoint {chosen} does not exist; runs found in {args.log_root}: {known}")
     if hasattr(args, "resume") and not args.resume:

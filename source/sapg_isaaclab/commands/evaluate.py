@@ -29,12 +29,12 @@ def main(argv: list[str] | None = None) -> int:
 
 def _evaluate(argv: list[str] | None) -> int:
     from sapg_isaaclab.commands import evaluation as report
-    from sapg_isaaclab.commands import policy_choice
+    from sapg_isaaclab.commands import places, policy_choice
 
     def check(args: argparse.Namespace, tokens: list[str]) -> None:
         policy_choice.check(args, tokens)
         if args.output is not None:
-            report.check_new_file(pathlib.Path(args.output), "--output")
+            places.check_new_file(pathlib.Path(args.output), "--output")
 
     parser = cli.parser("Measure a policy over finished episodes: mean and standard error of return and successes.")
     policy_choice.add_arguments(parser)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pathlib
 from typing import TYPE_CHECKING, Any
 
@@ -79,25 +78,6 @@ def text(result: dict[str, Any]) -> str:
                 f"   from {figure['min']:.3f} to {figure['max']:.3f}"
             )
     return "\n".join(lines)
-
-
-def check_new_file(path: pathlib.Path, option: str) -> None:
-    """Make sure that a file can be written and that nothing is overwritten.
-
-    Args:
-        path: The file.
-        option: Command-line option that named it.
-
-    Raises:
-        InputError: If it exists or its folder cannot be written.
-    """
-    if path.exists():
-        raise InputError(f"{option} {path} exists and is not overwritten; choose another name or remove it")
-    folder = path.resolve().parent
-    if not folder.is_dir():
-        raise InputError(f"{option} {path}: there is no folder {folder}; create it first")
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"{option} {path}: no permission to write in {folder}")
 
 
 def write_json(path: pathlib.Path, result: dict[str, Any]) -> None:

@@ -151,7 +151,7 @@ def _format(args: argparse.Namespace) -> str:
 
 def _target(output: str | None, job: Replay, file_format: str) -> pathlib.Path:
     """The file to write, which does not exist."""
-    from sapg_isaaclab.commands.evaluation import check_new_file
+    from sapg_isaaclab.commands.places import check_new_file
     from sapg_isaaclab.deploy import onnx
     from sapg_isaaclab.deploy.policy import sidecar
 

@@ -9,7 +9,7 @@ import re
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from sapg_isaaclab.commands.evaluation import check_new_file
+from sapg_isaaclab.commands.places import check_new_file
 from sapg_isaaclab.errors import InputError
 
 if TYPE_CHECKING:

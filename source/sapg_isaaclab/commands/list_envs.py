@@ -7,7 +7,6 @@ Example::
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import sys
@@ -28,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _list(argv: list[str] | None) -> int:
-    parser: argparse.ArgumentParser = cli.Parser(description=__doc__.splitlines()[0], allow_abbrev=False)
+    parser = cli.Parser(description="List the tasks that SAPG can train on, with their presets.")
     parser.add_argument("--keyword", default="", help="only tasks whose id contains this")
     args = parser.parse_args(argv)
     from rich.console import Console

@@ -17,6 +17,29 @@ import pathlib
 import sys
 from typing import Any
 
+from sapg_isaaclab.commands import cli
+from sapg_isaaclab.errors import InputError, one_line
+from sapg_isaaclab.runs.files import try_folder
+
+ENVS = ("two_hills", "two_goals", "key_door")
+"""Environments, named here so that arguments are checked before torch is imported. A test compares all three."""
+
+BARS = ("sapg", "ppo", "dexpbt", "pql", "pql_d")
+"""Algorithms that have a bar."""
+
+ALGORITHMS = (
+    "sapg",
+    "sapg_no_off_policy",
+    "sapg_separate",
+    "sapg_fixed_minibatch",
+    "ppo",
+    "ppo_fixed_minibatch",
+    "dexpbt",
+    "pql",
+    "pql_d",
+)
+"""Algorithms that can be scaled."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Measure.
@@ -27,15 +50,15 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         Exit code.
     """
-    from sapg_isaaclab.experiments import bars
-    from sapg_isaaclab.experiments.point_envs import ENVS
-    from sapg_isaaclab.experiments.point_runs import ALGORITHMS
+    return cli.run_command(_study, argv)
 
-    parser = argparse.ArgumentParser(description="Learning benchmark without a simulator.")
+
+def _study(argv: list[str] | None) -> int:
+    parser = cli.Parser(description="Learning benchmark without a simulator.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("references", help="what random, trapped and optimal behaviour earn")
     bar = commands.add_parser("bars", help="train with five seeds and compare with the bar")
-    bar.add_argument("--algorithm", required=True, nargs="+", choices=bars.BARS)
+    bar.add_argument("--algorithm", required=True, nargs="+", choices=BARS)
     scaling = commands.add_parser("scaling", help="return against number of environments")
     scaling.add_argument("--env", default="key_door", choices=ENVS, help="default: %(default)s")
     scaling.add_argument(
@@ -43,26 +66,31 @@ def main(argv: list[str] | None = None) -> int:
         help=f"of {', '.join(ALGORITHMS)}; default: %(default)s",
     )  # fmt: skip
     scaling.add_argument(
-        "--num_envs", nargs="+", type=_positive, default=[384, 1536, 6144, 24576], help="default: %(default)s"
+        "--num_envs", nargs="+", type=cli.positive, default=[384, 1536, 6144, 24576], help="default: %(default)s"
     )
     scaling.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5], help="default: %(default)s")
-    scaling.add_argument("--iterations", type=_positive, default=80, help="updates of each run; default: %(default)s")
+    scaling.add_argument("--iterations", type=cli.positive, default=80, help="updates of a run; default: %(default)s")
     for command in (bar, scaling):
-        command.add_argument("--output", type=pathlib.Path, default=pathlib.Path("logs/study"), metavar="FOLDER",
+        command.add_argument("--output", type=cli.path, default="logs/study", metavar="FOLDER",
                              help="folder of all runs; default: %(default)s")  # fmt: skip
-        command.add_argument("--jobs", type=_positive, default=1, help="processes at a time; default: %(default)s")
+        command.add_argument("--jobs", type=cli.positive, default=1, help="processes at a time; default: %(default)s")
     args = parser.parse_args(argv)
+    if args.command == "references":
+        return _references()
+    output = pathlib.Path(args.output)
     try:
-        return {"references": _references, "bars": _bars, "scaling": _scaling}[args.command](args)
+        try_folder(output.resolve())
+        return {"bars": _bars, "scaling": _scaling}[args.command](args, output)
+    except OSError as error:
+        raise InputError(f"--output {output} cannot be written: {error.strerror}") from error
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        raise InputError(one_line(error)) from error
     except KeyboardInterrupt:
-        print("stopped; the same command goes on with what is missing", file=sys.stderr)
-        return 130
+        print("the same command goes on with what is missing", file=sys.stderr)
+        raise
 
 
-def _references(args: argparse.Namespace) -> int:
+def _references() -> int:
     from sapg_isaaclab.experiments import point_envs as envs
     from sapg_isaaclab.experiments import references
 
@@ -74,40 +102,34 @@ def _references(args: argparse.Namespace) -> int:
     return 0
 
 
-def _bars(args: argparse.Namespace) -> int:
+def _bars(args: argparse.Namespace, output: pathlib.Path) -> int:
     from sapg_isaaclab.experiments import bars
 
     passed = True
     for algorithm in args.algorithm:
-        returns = bars.measure(algorithm, args.output, args.jobs)
+        returns = bars.measure(algorithm, output, args.jobs)
         passed &= min(returns) > bars.BARS[algorithm].height()
         print(bars.verdict(algorithm, returns), flush=True)
     return 0 if passed else 1
 
 
-def _scaling(args: argparse.Namespace) -> int:
+def _scaling(args: argparse.Namespace, output: pathlib.Path) -> int:
     from sapg_isaaclab.experiments import point_runs as runs
     from sapg_isaaclab.experiments import scaling
     from sapg_isaaclab.runs.files import write_atomically
 
     settings = scaling.settings(args.env, args.algorithms, args.num_envs, args.seeds, args.iterations)
     done: dict[Any, Any] = {}
-    for setting, run, before in runs.train_all(settings, args.output, args.jobs):
+    for setting, run, before in runs.train_all(settings, output, args.jobs):
         done[setting] = run
         found = runs.outcome(run)
         print(f"{len(done)}/{len(settings)} {setting.algorithm}, {setting.num_envs} environments, seed {setting.seed}:"
               f" return {found['return']:.2f}, successes {found['successes']:.3f},"
               f" {found['wall_time_s']:.0f} s{' (done before)' if before else ''}", flush=True)  # fmt: skip
     data = scaling.collect(done)
-    target = args.output / f"scaling_{args.env}.json"
+    target = output / f"scaling_{args.env}.json"
     write_atomically(target, json.dumps(data, indent=1) + "\n")
     scaling.plot(data, target.with_suffix(".png"))
     print(scaling.table(data).markdown())
     print(f"written to {target} and {target.with_suffix('.png')}")
     return 0
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
-    return int(text)

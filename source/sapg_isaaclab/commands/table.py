@@ -6,6 +6,8 @@ import difflib
 import importlib
 import sys
 
+from sapg_isaaclab import streams
+
 COMMANDS = {
     "train": "train SAPG or one of its baselines on a task",
     "play": "watch a policy: a video or pictures, and the returns of its episodes",
@@ -29,6 +31,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         Exit code.
     """
+    streams.protect()  # whoever reads the help text may go, too
     name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if name in ("-h", "--help", "help"):
         print(usage())

@@ -13,7 +13,6 @@ import argparse
 import contextlib
 import shlex
 
-from sapg_isaaclab import streams
 from sapg_isaaclab.agents.algorithms import ALGORITHMS
 from sapg_isaaclab.commands import cli, experiment, task_config
 from sapg_isaaclab.commands.early import DEFAULT_ITERATIONS
@@ -30,9 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
         Exit code.
     """
-    # training goes on when nobody reads what it prints
-    streams.protect(patience_s=1.0)
-    return cli.run_command(_train, argv)
+    return cli.run_command(_train, argv, needs_reader=False)
 
 
 def _parser() -> cli.Parser:
@@ -64,9 +61,9 @@ def _check(args: argparse.Namespace, tokens: list[str]) -> None:
 
 def _train(argv: list[str] | None) -> int:
     cli.check_early(_parser(), argv, _check)
-    from sapg_isaaclab.training import distributed, signals
+    from sapg_isaaclab.training import distributed
 
-    with signals.interrupting(), distributed.joined() as ranks:
+    with distributed.joined() as ranks:
         with distributed.all_or_none(ranks):
             args, tokens = cli.parse(_parser(), argv, _check)
             from sapg_isaaclab.commands import job as jobs

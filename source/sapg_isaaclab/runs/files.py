@@ -7,6 +7,7 @@ import errno
 import os
 import pathlib
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
@@ -27,7 +28,7 @@ def write_atomically(path: pathlib.Path, content: str | bytes | Callable[[Binary
     Raises:
         OSError: If it cannot be written; the old file stays.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary(path)
     try:
         with open(temporary, "wb") as file:
             if callable(content):
@@ -49,6 +50,10 @@ def write_atomically(path: pathlib.Path, content: str | bytes | Callable[[Binary
             os.close(folder)
 
 
+def _temporary(path: pathlib.Path) -> pathlib.Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
 def _replace(temporary: pathlib.Path, path: pathlib.Path) -> None:
     try:
         os.replace(temporary, path)
@@ -66,6 +71,42 @@ def _tolerating(codes: tuple[int, ...]) -> Iterator[None]:
     except OSError as error:
         if error.errno not in codes:
             raise
+
+
+def try_folder(folder: pathlib.Path) -> None:
+    """Find out whether files can be made in a folder, by making one beside everything else and removing it.
+
+    Only trying tells: permissions say nothing to root, and some places take no files whatever they say.
+
+    Args:
+        folder: The folder; it need not exist yet, nor those above it.
+
+    Raises:
+        OSError: If no file can be made there; it names the nearest folder that exists.
+    """
+    existing = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
+    attempt = existing / f".try.{os.getpid()}.{threading.get_ident()}.tmp"  # many may try at a time
+    try:
+        attempt.mkdir()
+        inside = attempt / folder.relative_to(existing)
+        inside.mkdir(parents=True, exist_ok=True)
+        (inside / "file").touch()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(existing)) from error
+    finally:
+        shutil.rmtree(attempt, ignore_errors=True)
+
+
+def try_file(path: pathlib.Path) -> None:
+    """Find out whether :func:`write_atomically` can write a file; nothing of the attempt stays.
+
+    Args:
+        path: The file.
+
+    Raises:
+        OSError: If it cannot.
+    """
+    try_folder(_temporary(path))  # the longer of the two names
 
 
 def remove_leftovers(folder: pathlib.Path) -> None:

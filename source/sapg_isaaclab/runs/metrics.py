@@ -229,8 +229,8 @@ def read(run: RunFolder | str | pathlib.Path) -> list[dict[str, Any]]:
         ValueError: If there is no such file, or a line of it is no row.
     """
     path = run.path if isinstance(run, RunFolder) else pathlib.Path(run)
-    path = path / "metrics.jsonl" if path.is_dir() else path
-    if not path.is_file():
+    path = path / "metrics.jsonl" if os.path.isdir(path) else path
+    if not os.path.isfile(path):  # pathlib's raises where the name is too long
         raise ValueError(f"{run} is no run folder: there is no {path}")
     text = path.read_text(encoding="utf-8")
     rows = []

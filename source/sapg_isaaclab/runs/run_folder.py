@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import glob
 import importlib.metadata
 import itertools
 import json
@@ -17,7 +18,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sapg_isaaclab.errors import InputError
-from sapg_isaaclab.runs.files import write_atomically
+from sapg_isaaclab.runs.files import try_folder, write_atomically
 
 MANIFEST = "run.json"
 MANIFEST_VERSION = 1
@@ -139,6 +140,7 @@ class RunFolder:
         Raises:
             InputError: If it cannot be written.
         """
+        check_writable(log_root, experiment)  # otherwise a part of the way would be made
         parent = pathlib.Path(log_root).resolve() / experiment
         now = _after_all_runs(datetime.datetime.now(datetime.UTC), parent)
         stamp = now.astimezone().strftime("%Y-%m-%d_%H-%M-%S") + (f"_{name}" if name else "")
@@ -195,21 +197,20 @@ def _remove(folder: pathlib.Path) -> None:
 
 
 def check_writable(log_root: str | os.PathLike[str], experiment: str) -> None:
-    """Find out whether a run folder could be made, without making one.
+    """Find out whether a run folder could be made; nothing of the attempt stays.
 
     Args:
         log_root: Folder of all experiments.
         experiment: Name of the experiment.
 
     Raises:
-        InputError: If the nearest existing folder above is no folder or may not be written.
+        InputError: If it could not.
     """
     target = pathlib.Path(log_root).resolve() / experiment
-    existing = next(folder for folder in (target, *target.parents) if folder.exists())
-    if not existing.is_dir():
-        raise InputError(_unwritable(target, f"{existing} is not a folder"))
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise InputError(_unwritable(target, f"no permission to write in {existing}"))
+    try:
+        try_folder(target)
+    except OSError as error:
+        raise InputError(_unwritable(target, error)) from error
 
 
 def find_runs(
@@ -238,8 +239,8 @@ def find_runs(
 def _candidates(log_root: pathlib.Path, experiment: str | None) -> Iterator[RunFolder]:
     pattern = f"*/{MANIFEST}" if experiment is not None else f"*/*/{MANIFEST}"
     folder = log_root / experiment if experiment is not None else log_root
-    for manifest in folder.glob(pattern):
-        yield RunFolder(manifest.parent)
+    for manifest in glob.iglob(pattern, root_dir=folder, include_hidden=True):  # pathlib's raises where none can be
+        yield RunFolder((folder / manifest).parent)
 
 
 def experiment_name(task: str, agent_cfg: Any) -> str:
@@ -290,6 +291,6 @@ def git_state() -> dict[str, Any] | None:
     return {"commit": commit, "dirty": bool(git("status", "--porcelain"))} if commit else None
 
 
-def _unwritable(folder: pathlib.Path, reason: object) -> str:
-    text = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)
-    return f"cannot write the log folder {folder}: {text}; choose another with --log_root FOLDER"
+def _unwritable(folder: pathlib.Path, error: OSError) -> str:
+    place = f" ({error.filename})" if error.filename and error.filename != str(folder) else ""
+    return f"cannot write the log folder {folder}: {error.strerror}{place}; choose another with --log_root FOLDER"
