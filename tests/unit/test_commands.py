@@ -69,7 +69,7 @@ WRONG = [
     ["train", "--task", "SAPG-Alegro-Reorient"],
     ["train", "--task", "no_such_module:Task"],
     ["train"],
-    ["play", "--video", "film.gif"],
+    ["play", "--video", "film.avi"],
     ["play", "agent.num_blocks=3"],
     ["evaluate", "--output", "/nowhere/x.json"],
     ["export", "--output", "policy.zip"],

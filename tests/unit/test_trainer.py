@@ -21,7 +21,7 @@ NUM_ENVS, NUM_BLOCKS, ROLLOUTS = 12, 3, 4
 torch.set_num_threads(1)
 
 
-def make_trainer(path, max_iterations, seed=0, env_class=ToyEnv, run=None, agent=None, **options):
+def make_trainer(path, max_iterations, seed=0, env_class=ToyEnv, run=None, agent=None, clips=None, **options):
     """A trainer of a tiny agent on the toy task."""
     torch.manual_seed(seed)
     env = env_class(NUM_ENVS, seed=seed, episode_length=6)
@@ -30,7 +30,7 @@ def make_trainer(path, max_iterations, seed=0, env_class=ToyEnv, run=None, agent
     cfg.experiment.write_interval = cfg.experiment.checkpoint_interval = 0
     agent = build_agent(env, cfg)
     run = run or RunFolder.create(path, "toy", {"task": "Toy"}, {"env": "{}\n", "agent": "{}\n"})
-    return Trainer(env, agent, run, TrainerCfg(max_iterations=max_iterations, **options), {"task": "Toy"})
+    return Trainer(env, agent, run, TrainerCfg(max_iterations=max_iterations, **options), {"task": "Toy"}, clips)
 
 
 def test_2n_iterations_equal_n_resume_and_n_bit_by_bit(tmp_path):

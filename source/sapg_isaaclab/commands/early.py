@@ -29,6 +29,9 @@ LOWEST = {
     "keep_checkpoints": 0,
     "episodes": 1,
     "steps": 1,
+    "video_length": 1,
+    "video_interval": 1,
+    "env_index": 0,
     "record": 1,
     "block": 0,
 }

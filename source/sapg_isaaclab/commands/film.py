@@ -1,4 +1,4 @@
-"""Pictures of a playing policy, as an MP4 file or as PNG frames."""
+"""Pictures of a playing policy, as a video, an animation or PNG frames."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from sapg_isaaclab.commands.places import check_new_file
-from sapg_isaaclab.errors import InputError
+from sapg_isaaclab.errors import InputError, one_line
 
 if TYPE_CHECKING:
     from sapg_isaaclab.commands.playing import Replay
+
+SUFFIXES = (".mp4", ".gif", ".webp")
+"""Kinds of videos. A page shows the last two like a picture; the first is by far the smallest."""
+
+ANIMATION_RATE_HZ = 15.0
+"""Largest number of frames in a second of an animation."""
 
 
 def target(args: argparse.Namespace) -> pathlib.Path | None:
@@ -23,7 +29,7 @@ def target(args: argparse.Namespace) -> pathlib.Path | None:
         args: Arguments of ``play``.
 
     Returns:
-        A ``.mp4`` file, a folder for frames, or None if none is named.
+        A video file, a folder for frames, or None if none is named.
 
     Raises:
         InputError: If it exists, cannot be written, or two are asked for.
@@ -31,14 +37,16 @@ def target(args: argparse.Namespace) -> pathlib.Path | None:
     asked = [name for name in ("video", "frames", "no_video") if getattr(args, name) not in (None, False)]
     if len(asked) > 1:
         raise InputError(f"{' and '.join(f'--{name}' for name in asked)} contradict each other; keep one of them")
+    if args.visualizer and "no_video" not in asked:
+        raise InputError("--viz shows the policy live, a video is drawn off screen; add --no_video, or drop --viz")
     if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", args.size):
         raise InputError(f"--size {args.size} is not understood; use WIDTHxHEIGHT in pixels, such as 640x480")
     path = args.video or args.frames
     if not path:
         return None  # --video without a name: the default one
     path = pathlib.Path(path)
-    if args.video and path.suffix != ".mp4":
-        raise InputError(f"--video {path} must end in .mp4; for single pictures use --frames FOLDER")
+    if args.video and path.suffix not in SUFFIXES:
+        raise InputError(f"--video {path} must end in {', '.join(SUFFIXES)}; for single pictures use --frames FOLDER")
     check_new_file(path, "--video" if args.video else "--frames")
     return path
 
@@ -60,17 +68,24 @@ def default_target(job: Replay) -> pathlib.Path:
     return next(name for name in names if not name.exists())
 
 
-def enable(env_cfg: Any, size: str) -> None:
+def enable(env_cfg: Any, size: str, env_index: int = 0) -> None:
     """Prepare an environment for drawing.
 
     Args:
         env_cfg: Configuration of the environment, before it is made.
         size: ``WIDTHxHEIGHT`` [pixel].
+        env_index: Which one to draw.
+
+    Raises:
+        InputError: If this machine cannot draw, or there are not so many environments.
     """
     from sapg_isaaclab.tasks.rendering import enable_rendering
 
     width, height = map(int, size.split("x"))
-    enable_rendering(env_cfg, width=width, height=height, env_index=0)
+    try:
+        enable_rendering(env_cfg, width=width, height=height, env_index=env_index)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"no video: {one_line(error)}") from error
 
 
 def frame_rate(env_cfg: Any) -> float:
@@ -93,11 +108,14 @@ class Recorder:
 
         Args:
             env: Environment that was made after :func:`enable`.
-            target: ``.mp4`` file, or folder for frames.
-            frame_rate: Frames per second of the video [Hz].
+            target: Video file, or folder for frames.
+            frame_rate: Steps of the environment per second [Hz]; the video runs in real time.
         """
-        self.env, self.target, self.frame_rate = env, target, frame_rate
-        self._writer: Any = None
+        self.env, self.target = env, target
+        animated = target is not None and target.suffix in SUFFIXES[1:]
+        self._stride = max(1, round(frame_rate / ANIMATION_RATE_HZ)) if animated else 1
+        self.frame_rate = frame_rate / self._stride
+        self._video: Any = None
         self._count = 0
 
     def __enter__(self) -> Recorder:
@@ -105,11 +123,11 @@ class Recorder:
         if self.target is None:
             return self
         try:
-            if self.target.suffix == ".mp4":
-                import imageio
+            if self.target.suffix in SUFFIXES:
+                from sapg_isaaclab.runs.video import VideoFile
 
                 self.target.parent.mkdir(parents=True, exist_ok=True)
-                self._writer = imageio.get_writer(self.target, fps=self.frame_rate, macro_block_size=2)
+                self._video = VideoFile(self.target, self.frame_rate)
             else:
                 self.target.mkdir()
         except OSError as error:
@@ -117,21 +135,21 @@ class Recorder:
         return self
 
     def grab(self) -> None:
-        """Add the present picture."""
-        if self.target is None:
+        """Add the present picture; of an animation only every second or fourth, so that it stays small."""
+        self._count += 1
+        if self.target is None or (self._count - 1) % self._stride:
             return
         import imageio
 
         from sapg_isaaclab.tasks.rendering import grab_frame
 
         frame = grab_frame(self.env)
-        if self._writer is not None:
-            self._writer.append_data(frame)
+        if self._video is not None:
+            self._video.append(frame)
         else:
-            imageio.imwrite(self.target / f"frame_{self._count:05d}.png", frame)
-        self._count += 1
+            imageio.imwrite(self.target / f"frame_{self._count - 1:05d}.png", frame)
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Finish the file."""
-        if self._writer is not None:
-            self._writer.close()
+        """Finish the file; what an error has cut short is dropped."""
+        if self._video is not None:
+            self._video.discard() if kind is not None else self._video.close()

@@ -11,7 +11,7 @@ import yaml
 from sapg_isaaclab.agents.algorithms import ALGORITHMS
 from sapg_isaaclab.agents.dexpbt.cfg import DexPbtCfg
 from sapg_isaaclab.agents.ranks import ALONE, Ranks
-from sapg_isaaclab.commands import compiler, experiment, task_config
+from sapg_isaaclab.commands import compiler, experiment, filming, task_config
 from sapg_isaaclab.commands.early import DEFAULT_ITERATIONS
 from sapg_isaaclab.errors import InputError, one_line
 from sapg_isaaclab.runs import checkpoint
@@ -110,6 +110,7 @@ def plan(args: argparse.Namespace, tokens: list[str], ranks: Ranks = ALONE) -> J
     if args.resume and args.init_from:
         raise InputError("--resume goes on with a run, --init_from starts a new one; drop one of them")
     job = _resumed(args, tokens, ranks) if args.resume else _new(args, tokens)
+    filming.check(args, job.trainer_cfg, job.agent_cfg)
     if args.distributed:
         algorithm = job.description["algorithm"]
         if not ALGORITHMS[algorithm].several_ranks:

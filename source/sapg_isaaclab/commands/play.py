@@ -1,4 +1,4 @@
-"""Watch a policy: writes a short video, or PNG frames, and prints the returns of the episodes.
+"""Watch a policy: writes a short video, an animation or PNG frames, and prints the returns of the episodes.
 
 Example::
 
@@ -33,7 +33,7 @@ def _play(argv: list[str] | None) -> int:
         policy_choice.check(args, tokens)
         film.target(args)
 
-    parser = cli.parser("Run a policy, write a video of the first environment and print the returns of the episodes.")
+    parser = cli.parser("Run a policy, write a video of one environment and print the returns of the episodes.")
     policy_choice.add_arguments(parser)
     add = parser.add_argument
     add("--steps", "--video_length", type=int, default=300, help="number of steps (default: %(default)s)")
@@ -43,10 +43,11 @@ def _play(argv: list[str] | None) -> int:
         const="",
         type=cli.path,
         metavar="FILE",
-        help="MP4 file (default: videos/ in the run folder)",
+        help=".mp4, .gif or .webp file (default: videos/ in the run folder)",
     )
     add("--frames", type=cli.path, metavar="FOLDER", help="write PNG frames into this new folder instead of a video")
     add("--no_video", action="store_true", help="draw nothing, only print returns")
+    add("--env_index", type=int, default=0, help="which environment is filmed (default: %(default)s)")
     add("--size", default="640x480", metavar="WxH", help="size of the picture (default: %(default)s)")
     args, tokens = cli.parse(parser, argv, check)
     from sapg_isaaclab.commands import playing
@@ -57,7 +58,7 @@ def _play(argv: list[str] | None) -> int:
     if target is None and not args.no_video:
         target = film.default_target(job)
     if target is not None:
-        film.enable(job.env_cfg, args.size)
+        film.enable(job.env_cfg, args.size, args.env_index)
     with cli.launched(job.env_cfg, args), contextlib.ExitStack() as cleanup:
         env, act = job.start()
         cleanup.callback(env.close)

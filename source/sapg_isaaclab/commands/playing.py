@@ -117,10 +117,8 @@ def plan(args: argparse.Namespace, tokens: list[str], num_envs: int) -> Replay:
     if getattr(agent_cfg, "compile", False):
         agent_cfg.compile = False  # only updates are compiled; the machine here may have no compiler
     leader = saved["blocks"]["leader"] if saved else 0
-    block, names = leader if args.block is None else args.block, agent_cfg.policy_names()
-    if not 0 <= block < len(names):
-        known = ", ".join(f"{index} ({name})" for index, name in enumerate(names))
-        raise InputError(f"--block {block} does not exist; use one of {known}")
+    block = leader if args.block is None else args.block
+    policy_choice.check_block(block, agent_cfg, "--block")
     chosen = any(token.startswith("env.scene.num_envs=") for token in tokens)
     env_cfg.scene.num_envs = args.num_envs or (env_cfg.scene.num_envs if chosen else num_envs)
     env_cfg.sim.device = args.device or env_cfg.sim.device

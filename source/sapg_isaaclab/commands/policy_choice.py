@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from sapg_isaaclab.errors import InputError
 
@@ -26,6 +27,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--block", type=int, help="whose policy (the leader's; DexPBT: that of the best learner)")
     # Isaac Lab's launcher has a --deterministic of another meaning
     add("--actions", choices=ACTIONS, help="mean actions (default for hands) or samples, as in training")
+
+
+def check_block(block: int, agent_cfg: Any, option: str) -> None:
+    """Check that there is a policy of a number.
+
+    Args:
+        block: The number.
+        agent_cfg: Options of the agent.
+        option: Which option gave it.
+
+    Raises:
+        InputError: If there is none.
+    """
+    names = agent_cfg.policy_names()
+    if not 0 <= block < len(names):
+        known = ", ".join(f"{index} ({name})" for index, name in enumerate(names))
+        raise InputError(f"{option} {block} does not exist; use one of {known}")
 
 
 def check(args: argparse.Namespace, tokens: list[str]) -> None:

@@ -14,9 +14,8 @@ import contextlib
 import shlex
 
 from sapg_isaaclab.agents.algorithms import ALGORITHMS
-from sapg_isaaclab.commands import cli, experiment, task_config
+from sapg_isaaclab.commands import cli, experiment, filming, task_config
 from sapg_isaaclab.commands.early import DEFAULT_ITERATIONS
-from sapg_isaaclab.errors import InputError
 from sapg_isaaclab.runs.metrics import LOGGERS
 
 
@@ -44,16 +43,13 @@ def _parser() -> cli.Parser:
     add("--checkpoint_interval", type=int, help="iterations between checkpoints (50)")
     add("--checkpoint_minutes", type=float, help="longest time without a checkpoint, in minutes (15)")
     add("--keep_checkpoints", type=int, help="number of newest checkpoints kept beside the best (5; 0 keeps all)")
-    add("--video", nargs="?", const="", help=argparse.SUPPRESS)
+    filming.add_arguments(parser)
     experiment.add_arguments(parser)
     return parser
 
 
 def _check(args: argparse.Namespace, tokens: list[str]) -> None:
-    if args.video is not None:
-        raise InputError(
-            "--video: training makes no videos; make one of the run with play --video, also while it trains"
-        )
+    filming.check_early(args)
     if not args.resume and not args.task:
         task_config.check_task(None)
     experiment.take(argparse.Namespace(**vars(args)), tokens)
@@ -69,6 +65,9 @@ def _train(argv: list[str] | None) -> int:
             from sapg_isaaclab.commands import job as jobs
 
             job = jobs.plan(args, tokens, ranks)
+            is_filmed = job.trainer_cfg.video and ranks.is_main
+            if is_filmed:
+                filming.prepare(job.env_cfg)
         distributed.require_same(ranks, job.shared())
         say = print if ranks.is_main else lambda *_, **__: None
         if job.resume is not None and job.resume["iteration"] >= job.trainer_cfg.max_iterations:
@@ -78,10 +77,10 @@ def _train(argv: list[str] | None) -> int:
             )
             return 0
         with cli.launched(job.env_cfg, args), contextlib.ExitStack() as cleanup:
-            return _run(job, ranks, say, cleanup)
+            return _run(job, ranks, say, cleanup, is_filmed)
 
 
-def _run(job, ranks, say, cleanup: contextlib.ExitStack) -> int:
+def _run(job, ranks, say, cleanup: contextlib.ExitStack, is_filmed: bool) -> int:
     from sapg_isaaclab.agents.saving import load_into
     from sapg_isaaclab.runs import checkpoint
     from sapg_isaaclab.training import distributed, session
@@ -91,13 +90,16 @@ def _run(job, ranks, say, cleanup: contextlib.ExitStack) -> int:
     with distributed.all_or_none(ranks):
         env = session.make_env(job.task, job.env_cfg, distributed.rank_seed(job.seed, ranks))
         cleanup.callback(env.close)
+        if is_filmed:
+            filming.check_drawing(env)
         agent = session.make_agent(env, job.agent_cfg)
         run = job.open_run() if ranks.is_main else None
         if run is not None:
             cleanup.enter_context(run.dropped_if_nothing_came_of_it())
         if job.init is not None:
             load_into(agent.load_policy, job.init["agent"], "--init_from")
-    trainer = Trainer(env, agent, run, job.trainer_cfg, job.description)
+    clips = filming.clips(env, agent, run, job.trainer_cfg) if is_filmed else None
+    trainer = Trainer(env, agent, run, job.trainer_cfg, job.description, clips)
     with distributed.all_or_none(ranks):
         if job.resume is not None:
             instead = "start a new run from its policy with --init_from"

@@ -13,6 +13,7 @@ from typing import Any
 from sapg_isaaclab.errors import warn
 from sapg_isaaclab.runs.files import GrowingFile, write_atomically
 from sapg_isaaclab.runs.run_folder import RunFolder
+from sapg_isaaclab.runs.video import Clip, animation
 
 LOGGERS = ("tensorboard", "wandb")
 
@@ -78,6 +79,25 @@ class MetricsWriter:
             self._try("TensorBoard", lambda: self._events.add_scalars(metrics, env_steps))
         if self._wandb is not None:
             self._try("Weights & Biases", lambda: self._wandb.log(row))
+
+    def write_clip(self, clip: Clip, iteration: int, env_steps: int) -> None:
+        """Show a video.
+
+        Args:
+            clip: The video.
+            iteration: Number of finished iterations.
+            env_steps: Number of environment steps so far.
+        """
+        if self._events is not None:
+            self._try("TensorBoard", lambda: self._events.add_clip(clip, env_steps))
+        if self._wandb is not None:
+            self._try("Weights & Biases", lambda: self._show_in_wandb(clip, iteration, env_steps))
+
+    def _show_in_wandb(self, clip: Clip, iteration: int, env_steps: int) -> None:
+        import wandb
+
+        video = wandb.Video(str(clip.path), format="mp4")
+        self._wandb.log({"iteration": iteration, "env_steps": env_steps, clip.tag: video})
 
     def write_decisions(self, decisions: list[dict[str, Any]]) -> None:
         """Write ``decisions.jsonl``: what an algorithm decided, such as who was replaced by whom.
@@ -159,6 +179,26 @@ class EventFile:
 
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
         self._write(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
+
+    def add_clip(self, clip: Clip, step: int) -> None:
+        """Write one event with a moving picture.
+
+        Args:
+            clip: The video.
+            step: Its place on the horizontal axis.
+
+        Raises:
+            OSError: If it cannot be written now; it will be with the next.
+        """
+        from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore  # likewise
+        from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore  # likewise
+
+        # torch's add_video leaves the speed to the browser
+        height, width, channels = clip.frames[0].shape
+        gif = animation(clip.frames, clip.frame_rate, ".gif")
+        image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=gif)
+        summary = Summary(value=[Summary.Value(tag=clip.tag, image=image)])
+        self._write(Event(wall_time=time.time(), step=step, summary=summary))
 
     def _write(self, event: Any) -> None:
         from tensorboard.summary.writer.record_writer import RecordWriter

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+import numpy as np
 import torch
 from isaaclab.envs import DirectRLEnv, DirectRLEnvCfg
 from isaaclab.envs.common import VecEnvStepReturn
@@ -12,7 +13,7 @@ from isaaclab.envs.common import VecEnvStepReturn
 from sapg_isaaclab.tasks.curriculum import Curriculum
 from sapg_isaaclab.tasks.drives import HeldDrives
 from sapg_isaaclab.tasks.make import check_num_blocks, check_registration_kwargs, resolve_env_cfg
-from sapg_isaaclab.tasks.rendering import aim_cameras, mend_viser
+from sapg_isaaclab.tasks.rendering import aim_cameras, enable_if_asked, grab_frame, mend_viser
 from sapg_isaaclab.tasks.threads import check_physx_threads, physx_threads
 
 
@@ -56,7 +57,7 @@ class TaskEnv(DirectRLEnv):
 
         Args:
             cfg: Complete configuration; the remaining choices must then be None.
-            render_mode: As in Gymnasium.
+            render_mode: ``"rgb_array"`` lets :meth:`render` give pictures.
             num_envs: Number of environments. Defaults to the task's.
             device: ``"cpu"`` or ``"cuda:<index>"``. Defaults to the first GPU where there is one, else the CPU.
             seed: Seed of the environment. Defaults to none.
@@ -66,10 +67,12 @@ class TaskEnv(DirectRLEnv):
 
         Raises:
             ValueError: If a choice is not possible.
+            RuntimeError: If pictures are wanted where none can be drawn.
         """
         check_registration_kwargs(kwargs)
         cfg = resolve_env_cfg(cfg, env_cfg_entry_point, num_envs=num_envs, device=device, seed=seed, physics=physics)
         check_num_blocks(cfg.scene.num_envs, cfg.num_blocks)
+        enable_if_asked(cfg, render_mode)
         threads = getattr(cfg, "physx_threads", None)
         check_physx_threads(threads)
         with self._prepare(cfg), physx_threads(cfg.sim.physics, threads):
@@ -90,7 +93,7 @@ class TaskEnv(DirectRLEnv):
         if self.sim.visualizers:
             self.set_debug_vis(True)
             mend_viser(self)
-            aim_cameras(self, cfg.camera_eye, cfg.camera_lookat)
+            aim_cameras(self)
 
     def _prepare(self, cfg: Any) -> contextlib.AbstractContextManager[None]:
         """Check and complete the configuration, before anything is made.
@@ -123,6 +126,17 @@ class TaskEnv(DirectRLEnv):
 
         Drives of a task that overrides this get their commands in every physics step.
         """
+
+    def render(self, recompute: bool = False) -> np.ndarray | None:
+        """Draw the first environment, without Isaac Sim, a display or a GPU.
+
+        Args:
+            recompute: As in Isaac Lab; pictures are always drawn anew.
+
+        Returns:
+            With ``render_mode="rgb_array"`` an RGB image, uint8, shape (480, 640, 3); otherwise None.
+        """
+        return grab_frame(self) if self.render_mode == "rgb_array" else super().render(recompute)
 
     def _set_up(self) -> None:
         """Look up what the scene holds and make the buffers of the task."""

@@ -15,6 +15,7 @@ from sapg_isaaclab.errors import TrainingError, warn
 from sapg_isaaclab.runs import checkpoint, metrics
 from sapg_isaaclab.runs.run_folder import RunFolder, package_versions
 from sapg_isaaclab.training import distributed
+from sapg_isaaclab.training.clips import Clips
 from sapg_isaaclab.training.env_log import EnvLog
 from sapg_isaaclab.training.episodes import EpisodeTracker
 from sapg_isaaclab.training.not_finite import FiniteCheck
@@ -44,6 +45,18 @@ class TrainerCfg:
     wandb_options: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Arguments of ``wandb.init``, such as ``project``, ``group`` and ``tags``."""
 
+    video: bool = False
+    """Whether rank 0 films some of its environments; see :class:`~.clips.Clips`."""
+
+    video_interval: int | None = None
+    """Steps from the beginning of a clip to that of the next; None for as few as cost little."""
+
+    video_length: int = 200
+    """Steps of a clip."""
+
+    video_blocks: list[int] = dataclasses.field(default_factory=list)
+    """Blocks to film; none for the leader."""
+
 
 class Trainer:
     """Drives an agent through an environment as skrl's sequential trainer does, and keeps the run on disk.
@@ -55,7 +68,13 @@ class Trainer:
     """
 
     def __init__(
-        self, env: Any, agent: Any, run: RunFolder | None, cfg: TrainerCfg, description: dict[str, Any] | None = None
+        self,
+        env: Any,
+        agent: Any,
+        run: RunFolder | None,
+        cfg: TrainerCfg,
+        description: dict[str, Any] | None = None,
+        clips: Clips | None = None,
     ) -> None:
         """Prepare training; nothing runs yet.
 
@@ -65,8 +84,9 @@ class Trainer:
             run: The run folder; None on all ranks but the first.
             cfg: Options of the loop.
             description: What a checkpoint shall say about the run: ``task``, ``algorithm``, ``agent_cfg`` and so on.
+            clips: Films the environments; None for no film.
         """
-        self.env, self.agent, self.run, self.cfg = env, agent, run, cfg
+        self.env, self.agent, self.run, self.cfg, self.clips = env, agent, run, cfg, clips
         self.description = {"task": "", "agent_cfg": {}, **(description or {})}
         self.rollouts = agent.cfg.rollouts
         self.ranks = Ranks.current()
@@ -152,6 +172,7 @@ class Trainer:
                     writer.write(self.iteration, self.env_steps, row)
                     writer.write_decisions(self.agent.decisions)
                     progress.update(self.iteration, self.env_steps, row)
+                    self._hand_out_clips(writer, progress)
                     minutes = (time.monotonic() - last_saved_s) / 60.0
                     stopped_by, late = self._agree(stop.signal_name, minutes >= self.cfg.checkpoint_minutes)
                     if self.iteration % self.cfg.checkpoint_interval == 0 or late:
@@ -159,9 +180,19 @@ class Trainer:
                         last_saved, last_saved_s = self.iteration, time.monotonic()
                 if self.iteration != last_saved:
                     self.save()
+                if self.clips is not None:
+                    self.clips.end()
+                    self._hand_out_clips(writer, progress)
                 return stopped_by if self.iteration < self.cfg.max_iterations else None
         finally:
+            if self.clips is not None:
+                self.clips.give_up()
             writer.close()
+
+    def _hand_out_clips(self, writer: metrics.MetricsWriter, progress: Progress) -> None:
+        for clip in self.clips.finished() if self.clips is not None else ():
+            writer.write_clip(clip, self.iteration, self.env_steps)
+            progress.note(f"video: {clip.path}")
 
     def _agree(self, stop: str | None, late: bool = False) -> tuple[str | None, bool]:
         """What all ranks do next: stop, for whichever rank was told to, or save, by the clock of rank 0."""
@@ -172,6 +203,7 @@ class Trainer:
 
     def _iterate(self, states: torch.Tensor | None) -> tuple[torch.Tensor | None, dict[str, float]]:
         began = time.monotonic()
+        filmed_s = self.clips.spent_s if self.clips is not None else 0.0
         clock = {"timestep": self.iteration * self.rollouts, "timesteps": self.cfg.max_iterations * self.rollouts}
         with distributed.all_or_none(self.ranks):
             for index in range(self.rollouts):
@@ -197,6 +229,8 @@ class Trainer:
         row["Perf/env_steps_per_s"] = env_steps / duration
         row["Perf/collect_s"], row["Perf/update_s"] = collected - began, began + duration - collected
         row["Perf/wall_time_s"] = self.wall_time_s
+        if self.clips is not None:
+            row["Perf/video_s"] = self.clips.spent_s - filmed_s
         return states, row
 
     def _step(self, states: torch.Tensor | None, index: int, timestep: int, timesteps: int) -> torch.Tensor | None:
@@ -230,6 +264,8 @@ class Trainer:
                 next_states=next_states,
             )
             self._env_log.step(infos.get("log"))
+            if self.clips is not None:
+                self.clips.step(self.iteration, self.agent.leader)
         self._observations = next_observations
         return next_states
 

@@ -206,7 +206,7 @@ class InHandReorientEnvCfg(DirectRLEnvCfg):
     goal_offset: tuple[float, float, float] = (0.0, 0.0, -0.04)
     """Goal position relative to the object's nominal start [m]."""
 
-    goal_marker_offset: tuple[float, float, float] = (-0.2, -0.06, 0.12)
+    goal_marker_offset: tuple[float, float, float] = (0.0, 0.21, 0.11)
     """Where the goal is drawn, relative to the goal position [m]; drawing only."""
 
     goal_asset: str = MISSING
@@ -272,8 +272,8 @@ class AllegroReorientEnvCfg(InHandReorientEnvCfg):
     actuated_joint_names = ALLEGRO_JOINT_NAMES
     scene: InHandSceneCfg = InHandSceneCfg()
     goal_asset = ALLEGRO_CUBE.name
-    camera_eye = (-0.02, -0.80, 0.95)
-    camera_lookat = (-0.105, -0.17, 0.55)
+    camera_eye = (0.58, -0.37, 0.93)
+    camera_lookat = (-0.03, -0.11, 0.575)
 
 
 @configclass
@@ -296,5 +296,5 @@ class ShadowReorientEnvCfg(InHandReorientEnvCfg):
     joint_force_obs = "measured"
     scene: ShadowSceneCfg = ShadowSceneCfg()
     goal_asset = SHADOW_CUBE.name
-    camera_eye = (-0.25, -0.80, 1.00)
-    camera_lookat = (-0.08, -0.35, 0.52)
+    camera_eye = (0.52, -0.70, 1.00)
+    camera_lookat = (-0.02, -0.26, 0.58)
