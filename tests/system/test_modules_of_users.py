@@ -33,8 +33,8 @@ gym.register(
     disable_env_checker=True,
     kwargs={
         "env_cfg_entry_point": "mytasks:MyEnvCfg",
-        # our options, and with them the folder of our runs
-        "sapg_cfg_entry_point": "sapg_isaaclab.tasks.in_hand.agents.allegro:AllegroReorientSapgCfg",
+        # our options
+        "agent_options_entry_point": "sapg_isaaclab.tasks.in_hand.agents.allegro:ALLEGRO_REORIENT",
     },
 )
 '''
@@ -43,11 +43,12 @@ gym.register(
 @pytest.mark.slow
 def test_a_subclass_of_ours_from_the_working_folder(tmp_path):
     (tmp_path / "mytasks.py").write_text(MODULE)
-    small = ("--num_envs", 6, "agent.rollouts=4")
+    small = ("--num_envs", 6, "agent.rollouts=4", "agent.experiment.directory=allegro_reorient")
     result = run_command("train", "--task", "mytasks:My-Task", *small, "--max_iterations", 1, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     (run,) = find_runs(tmp_path / "logs" / "sapg", task="My-Task")
     assert run.path.parent.name == "allegro_reorient"
+    assert checkpoint.load(checkpoint.latest(run))["agent_cfg"]["hidden_sizes"] == [512, 256, 128]
     assert run.manifest()["task_module"] == {"name": "mytasks", "folder": str(tmp_path)}
     # the task is known from the run, and to be found from another folder, too
     elsewhere = tmp_path / "elsewhere"

@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import sys
 
+import gymnasium as gym
 import pytest
 import torch
 
@@ -68,16 +69,22 @@ def test_its_policy_alone_acts_in_any_number_of_environments(hill_climbing, tmp_
 
 
 def test_its_options_and_presets_reach_every_task(hill_climbing):
-    from sapg_isaaclab.tasks import general_agents
-    from sapg_isaaclab.tasks.agent_presets import agent_presets
+    from isaaclab_tasks.utils.parse_cfg import load_cfg_from_registry
 
-    assert general_agents.hill_climbing().bold.step == 0.5
-    presets = agent_presets("hill_climbing", "slide", {"rollouts": 4}, bold={"step": 0.7}, shy={"step": 0.01})()
+    from sapg_isaaclab.commands.agent_presets import agent_presets
+    from sapg_isaaclab.commands.task_config import agent_entry_point
+
+    task = "SAPG-Allegro-Reorient"
+    try:
+        assert load_cfg_from_registry(task, agent_entry_point(task, "hill_climbing")).bold.step == 0.5
+    finally:
+        del gym.spec(task).kwargs["hill_climbing_cfg_entry_point"]
+    options = {"default": {"rollouts": 4}, "bold": {"step": 0.7}, "shy": {"step": 0.01}}
+    presets = agent_presets("hill_climbing", options)()
     assert (presets.default.step, presets.bold.step, presets.shy.step) == (0.3, 0.7, 0.01)
     assert {cfg.rollouts for cfg in (presets.default, presets.bold, presets.shy)} == {4}
-    assert presets.shy.experiment.directory == "slide"
-    with pytest.raises(AttributeError, match="there is no algorithm 'unknown'; use one of sapg, ppo"):
-        general_agents.__getattr__("unknown")
+    with pytest.raises(ValueError, match="there is no algorithm 'unknown'; use one of sapg, ppo"):
+        agent_presets("unknown", {})
 
 
 def test_it_trains_in_one_process_unless_its_line_says_otherwise(hill_climbing, monkeypatch):

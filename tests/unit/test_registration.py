@@ -52,12 +52,24 @@ def test_everything_that_a_registration_names_exists(task):
     assert made.keys() == {f"{name}_cfg_entry_point" for name in ("env", "sapg", "dexpbt", "pql")}
     assert made["env_cfg_entry_point"].num_blocks == 1
     assert f"{spec.kwargs['default_agent']}_cfg_entry_point" in spec.kwargs
-    # runs of all algorithms on a task lie in one folder, which no other task has
-    directories = {made[f"{name}_cfg_entry_point"].default.experiment.directory for name in ("sapg", "dexpbt", "pql")}
-    assert len(directories) == 1
-    others = {resolve(gym.spec(other).kwargs["sapg_cfg_entry_point"])().default.experiment.directory for other in TASKS
-              if other != task}  # fmt: skip
-    assert not directories & others
+    # a misspelled algorithm or preset would be options that nobody is given
+    options = resolve(spec.kwargs["agent_options_entry_point"])
+    assert options.keys() == {"sapg", "dexpbt", "pql"}
+    for name, presets in options.items():
+        assert presets.keys() <= set(vars(made[f"{name}_cfg_entry_point"]))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_options_of_agents_are_plain_and_need_no_agent(task):
+    place = gym.spec(task).kwargs["agent_options_entry_point"]
+    code = (
+        "import json, sys, importlib\n"
+        "import sapg_isaaclab\n"
+        f"module, name = {place!r}.split(':')\n"
+        "json.dumps(getattr(importlib.import_module(module), name))\n"
+        "assert not {'torch', 'isaaclab', 'skrl', 'sapg_isaaclab.agents'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -34,6 +34,18 @@ def test_latest_is_the_last_that_was_started_also_after_the_clock_was_put_back(t
     assert [run.path for run in find_runs(tmp_path)] == [third.path, second.path, first.path]
 
 
+@pytest.mark.parametrize(
+    ("task", "folder"),
+    [
+        ("SAPG-AllegroKuka-Regrasp", "allegro_kuka_regrasp"),
+        ("Isaac-Cartpole-Direct", "isaac_cartpole_direct"),
+        ("mytasks:My-Task", "my_task"),
+    ],
+)
+def test_all_runs_of_a_task_lie_in_a_folder_of_its_name(task, folder):
+    assert run_folder.experiment_name(task, None) == folder
+
+
 def test_runs_that_start_in_one_second_have_folders_of_their_own_in_order(tmp_path):
     runs = [make(tmp_path) for _ in range(12)]
     assert len({run.path for run in runs}) == 12

@@ -166,7 +166,7 @@ def test_distal_joints_mimic_the_middle_ones(stage):
 def test_registration_and_skrl_configuration():
     kwargs = gym.spec(TASK_ID).kwargs
     assert kwargs["env_cfg_entry_point"] == "sapg_isaaclab.tasks.in_hand.env_cfg:ShadowReorientEnvCfg"
-    assert kwargs["sapg_cfg_entry_point"] == "sapg_isaaclab.tasks.in_hand.agents.shadow:ShadowReorientSapgCfg"
+    assert kwargs["agent_options_entry_point"] == "sapg_isaaclab.tasks.in_hand.agents.shadow:SHADOW_REORIENT"
     module, path = kwargs["skrl_cfg_entry_point"].split(":")
     cfg = yaml.safe_load(files(module).joinpath(path).read_text())
     assert [net["layers"] for net in cfg["models"]["policy"]["network"]] == [[512, 512, 256, 128]]
@@ -175,9 +175,9 @@ def test_registration_and_skrl_configuration():
 
 
 def test_agent_has_the_papers_sizes_and_a_small_preset():
-    from sapg_isaaclab.tasks.in_hand.agents.shadow import ShadowReorientSapgCfg
+    from isaaclab_tasks.utils.parse_cfg import load_cfg_from_registry
 
-    presets = ShadowReorientSapgCfg()
+    presets = load_cfg_from_registry(TASK_ID, "sapg_cfg_entry_point")
     assert presets.default.hidden_sizes == (512, 512, 256, 128)
     assert (presets.default.ratio_clip, presets.paper.ratio_clip) == (0.2, 0.1)
     assert presets.default.entropy_loss_scale == 0.005

@@ -10,8 +10,11 @@ import re
 import typing
 from typing import Any
 
+import gymnasium as gym
+
 import sapg_isaaclab
 from sapg_isaaclab.agents.algorithms import ALGORITHMS
+from sapg_isaaclab.commands.agent_options import agent_options
 
 _PACKAGE = pathlib.Path(sapg_isaaclab.__file__).parent
 _SAFE_NAMES = {name: getattr(typing, name) for name in ("Literal", "Any")} | {"math": math}
@@ -56,8 +59,9 @@ def presets() -> frozenset[str]:
         for node in ast.walk(_parsed(path)):
             if isinstance(node, ast.ClassDef) and any("PresetCfg" in ast.unparse(base) for base in node.bases):
                 found |= _attributes(node)
-            elif isinstance(node, ast.Call) and path.parent.name == "agents":
-                found |= {word.arg for word in node.keywords if word.arg and "presets" in ast.unparse(node.func)}
+    for task in gym.registry:
+        for presets_of_algorithm in agent_options(task).values():
+            found |= set(presets_of_algorithm)
     for path in _PACKAGE.glob("agents/*/cfg.py"):
         dicts = {ast.unparse(node.target): node.value for node in _parsed(path).body if isinstance(node, ast.AnnAssign)}
         pending = [dicts["PRESETS"]] if "PRESETS" in dicts else []

@@ -157,10 +157,11 @@ def agent_entry_point(task: str, algorithm: str) -> str:
         algorithm: One of :data:`~sapg_isaaclab.agents.algorithms.ALGORITHMS`.
 
     Returns:
-        Such as ``sapg_cfg_entry_point``. A task that brings none is given the general options.
+        Such as ``sapg_cfg_entry_point``. Where a task names none, it is what :mod:`~.agent_presets` makes.
     """
     kind = ALGORITHMS[algorithm].kind
-    gym.spec(task).kwargs.setdefault(f"{kind}_cfg_entry_point", f"sapg_isaaclab.tasks.general_agents:{kind}")
+    made = f"sapg_isaaclab.commands.agent_presets:{task}.{kind}"
+    gym.spec(task).kwargs.setdefault(f"{kind}_cfg_entry_point", made)
     return f"{kind}_cfg_entry_point"
 
 

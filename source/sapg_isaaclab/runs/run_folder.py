@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import subprocess
@@ -251,10 +252,11 @@ def experiment_name(task: str, agent_cfg: Any) -> str:
         agent_cfg: The agent's configuration.
 
     Returns:
-        A folder name such as ``sapg_allegro_reorient``.
+        A folder name such as ``allegro_reorient``.
     """
     directory = getattr(getattr(agent_cfg, "experiment", None), "directory", "")
-    return directory or task.split(":")[-1].replace("-", "_").lower()
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", task.split(":")[-1].removeprefix("SAPG-"))
+    return directory or words.replace("-", "_").lower()
 
 
 def package_versions() -> dict[str, str]:

@@ -38,16 +38,16 @@ def _register(
     if task_id in gym.registry:
         return
     package = f"{__name__}.{family}"
-    agents = f"{package}.agents.{robot.lower()}"
     gym.register(
         id=task_id,
         entry_point=f"{package}.env:{env}",
         disable_env_checker=True,
         kwargs={
             "env_cfg_entry_point": f"{package}.env_cfg:{robot}{task}EnvCfg",
+            "agent_options_entry_point": f"{package}.agents.{robot.lower()}:{robot.upper()}_{task.upper()}",
             **{
-                f"{name.lower()}_cfg_entry_point": f"{agents}:{robot}{task}{name}Cfg"
-                for name in ("Sapg", "DexPbt", "Pql")
+                f"{name}_cfg_entry_point": f"sapg_isaaclab.commands.agent_presets:{task_id}.{name}"
+                for name in ("sapg", "dexpbt", "pql")
             },
             "skrl_cfg_entry_point": f"{package}:agents/{skrl}",
             "default_agent": "skrl",

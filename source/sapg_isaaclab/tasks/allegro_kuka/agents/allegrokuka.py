@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from sapg_isaaclab.tasks.agent_presets import dexpbt_presets, pql_presets, sapg_presets
-
 _OPTIONS = {
     "rnn_units": 768,
     "hidden_sizes": (768, 512, 256),
@@ -21,41 +19,24 @@ _PAPER = {"latent_dim": 32, "rnn_before_mlp": False, "subsample": "sequence"}
 
 _SMALL = {"hidden_sizes": (256, 128, 64), "rnn_units": 0, "mixed_precision": False}
 
-
-def _presets(task: str, paper: dict[str, Any] | None = None, **changes: Any):
-    """Presets of one task.
-
-    Besides those of every task: ``mlp`` has no recurrent layer, ``small`` is a feed-forward network that a CPU trains
-    in less time than the simulation takes, ``small_recurrent`` the same with an LSTM.
-    """
-    return sapg_presets(
-        f"allegro_kuka_{task}",
-        {**_OPTIONS, **changes},
-        paper={**_PAPER, **(paper or {})},
-        mlp={"rnn_units": 0},
-        small=_SMALL,
-        small_recurrent={**_SMALL, "rnn_units": 128},
-    )
+_NETWORKS = {
+    "mlp": {"rnn_units": 0},  # no recurrent layer
+    "small": _SMALL,  # feed-forward, trained by a CPU in less time than the simulation takes
+    "small_recurrent": {**_SMALL, "rnn_units": 128},  # the same with an LSTM
+}
 
 
-AllegroKukaRegraspSapgCfg = _presets("regrasp")
-AllegroKukaThrowSapgCfg = _presets("throw")
+def _agents(paper: dict[str, Any] | None = None, **sapg: Any) -> dict[str, dict[str, dict[str, Any]]]:
+    """Options of every algorithm, by preset, on a task where SAPG's differ by ``sapg`` and the paper's by ``paper``."""
+    return {
+        "sapg": {"default": {**_OPTIONS, **sapg}, "paper": {**_PAPER, **(paper or {})}, **_NETWORKS},
+        "dexpbt": {"default": _OPTIONS, **_NETWORKS},
+        # it has no recurrence and sees the whole state anyway
+        "pql": {"default": {"rewards_scale": 1.0}},
+    }
+
+
+ALLEGROKUKA_REGRASP = _agents()
+ALLEGROKUKA_THROW = _agents()
 # the best of {0, 0.003, 0.005} on this task
-AllegroKukaReorientSapgCfg = _presets("reorient", paper={"std_mode": "per_block"}, entropy_loss_scale=0.005)
-
-
-def _baselines(task: str):
-    """DexPBT with the same networks, and PQL, which has no recurrence and sees the whole state anyway."""
-    population = dexpbt_presets(
-        f"allegro_kuka_{task}",
-        _OPTIONS,
-        mlp={"rnn_units": 0},
-        small=_SMALL,
-        small_recurrent={**_SMALL, "rnn_units": 128},
-    )
-    return population, pql_presets(f"allegro_kuka_{task}", {"rewards_scale": 1.0})
-
-
-AllegroKukaRegraspDexPbtCfg, AllegroKukaRegraspPqlCfg = _baselines("regrasp")
-AllegroKukaThrowDexPbtCfg, AllegroKukaThrowPqlCfg = _baselines("throw")
-AllegroKukaReorientDexPbtCfg, AllegroKukaReorientPqlCfg = _baselines("reorient")
+ALLEGROKUKA_REORIENT = _agents(paper={"std_mode": "per_block"}, entropy_loss_scale=0.005)

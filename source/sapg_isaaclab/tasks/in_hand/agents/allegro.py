@@ -1,9 +1,5 @@
 """Agents on the Allegro hand: the hyper-parameters of the paper's Table 4, as the official code runs them."""
 
-from sapg_isaaclab.tasks.agent_presets import dexpbt_presets, pql_presets, sapg_presets
-
-_EXPERIMENT = "allegro_reorient"
-
 _PPO = {
     "hidden_sizes": (512, 256, 128),
     "rollouts": 8,
@@ -19,14 +15,16 @@ _PPO = {
 _SMALL_PPO = {"hidden_sizes": (256, 128, 64), "initial_log_std": -1.0, "mini_batches": 4}
 _SMALL = {**_SMALL_PPO, "kl_scope": "on_policy"}
 
-AllegroReorientSapgCfg = sapg_presets(
-    _EXPERIMENT,
-    {
-        **_PPO,
-        "sequence_length": 4,
-        "entropy_loss_scale": 0.0,  # the best of {0, 0.003, 0.005} on this task
+ALLEGRO_REORIENT = {
+    "sapg": {
+        "default": {
+            **_PPO,
+            "sequence_length": 4,
+            "entropy_loss_scale": 0.0,  # the best of {0, 0.003, 0.005} on this task
+        },
+        "small": _SMALL,
     },
-    small=_SMALL,
-)
-AllegroReorientDexPbtCfg = dexpbt_presets(_EXPERIMENT, _PPO, small=_SMALL_PPO)
-AllegroReorientPqlCfg = pql_presets(_EXPERIMENT, {"rewards_scale": 0.01})
+    "dexpbt": {"default": _PPO, "small": _SMALL_PPO},
+    "pql": {"default": {"rewards_scale": 0.01}},
+}
+"""Options of every algorithm, by preset."""

@@ -1,9 +1,5 @@
 """Agents on the Shadow hand: the hyper-parameters of the paper's Table 3, as the official code runs them."""
 
-from sapg_isaaclab.tasks.agent_presets import dexpbt_presets, pql_presets, sapg_presets
-
-_EXPERIMENT = "shadow_reorient"
-
 _PPO = {
     "hidden_sizes": (512, 512, 256, 128),
     "rollouts": 8,
@@ -19,15 +15,17 @@ _PPO = {
 _SMALL_PPO = {"hidden_sizes": (256, 128, 64), "initial_log_std": -1.0, "mini_batches": 4}
 _SMALL = {**_SMALL_PPO, "kl_scope": "on_policy"}
 
-ShadowReorientSapgCfg = sapg_presets(
-    _EXPERIMENT,
-    {
-        **_PPO,
-        "sequence_length": 4,
-        "entropy_loss_scale": 0.005,  # the best of {0, 0.003, 0.005} on this task
+SHADOW_REORIENT = {
+    "sapg": {
+        "default": {
+            **_PPO,
+            "sequence_length": 4,
+            "entropy_loss_scale": 0.005,  # the best of {0, 0.003, 0.005} on this task
+        },
+        "paper": {"ratio_clip": 0.1},
+        "small": _SMALL,
     },
-    paper={"ratio_clip": 0.1},
-    small=_SMALL,
-)
-ShadowReorientDexPbtCfg = dexpbt_presets(_EXPERIMENT, _PPO, small=_SMALL_PPO)
-ShadowReorientPqlCfg = pql_presets(_EXPERIMENT, {"rewards_scale": 0.01})
+    "dexpbt": {"default": _PPO, "small": _SMALL_PPO},
+    "pql": {"default": {"rewards_scale": 0.01}},
+}
+"""Options of every algorithm, by preset."""
