@@ -41,7 +41,7 @@ def parse(monkeypatch):
         return stopping
 
     monkeypatch.setattr(cli, "parse", then_stop(cli.parse))
-    monkeypatch.setattr(cli, "_OPTIONAL_VIEWERS", ())  # whether one is installed is not the question here
+    monkeypatch.setattr(cli, "_VIEWERS", dict.fromkeys(cli._VIEWERS))  # as if all were installed
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", then_stop(argparse.ArgumentParser.parse_args))
 
     def parse(name, arguments):

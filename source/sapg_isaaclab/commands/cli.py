@@ -38,8 +38,8 @@ LAUNCHER: dict[tuple[str, ...], dict[str, Any]] = {
 }
 """Arguments of Isaac Lab's launcher, so that a wrong one is seen before Isaac Lab is imported. A test compares."""
 
-_OPTIONAL_VIEWERS = ("viser", "rerun")
-"""Viewers in the browser: extras of isaaclab, named like the module they install."""
+_VIEWERS = {"newton_gl": None, "viser": "viser", "rerun": "rerun", "newton_rtx": "ovrtx", "kit": "isaacsim"}
+"""Viewers, and what they need: an extra of isaaclab, named like the module that it installs."""
 
 _TOKENS = ("env.", "agent.", *(f"{selector}=" for selector in SELECTORS))
 
@@ -177,8 +177,11 @@ def parse_early(parser: Parser, argv: list[str]) -> tuple[argparse.Namespace, li
     if args.headless and viewers:
         raise InputError(f"--headless and --viz {args.visualizer} contradict each other; drop one of them")
     for viewer in viewers:
-        if viewer in _OPTIONAL_VIEWERS and importlib.util.find_spec(viewer) is None:
-            raise InputError(f"--viz {viewer} is not installed; pip install 'isaaclab[{viewer}]==3.0.*'")
+        if viewer not in (*_VIEWERS, "newton", "none"):
+            raise InputError(f"--viz {viewer} is unknown; use {', '.join(_VIEWERS)} or none")
+        extra = _VIEWERS.get(viewer)
+        if extra is not None and importlib.util.find_spec(extra) is None:
+            raise InputError(f"--viz {viewer} is not installed; pip install 'isaaclab[{extra}]==3.0.*'")
     return args, tokens
 
 

@@ -6,7 +6,9 @@ import contextlib
 import dataclasses
 import os
 import pathlib
-from collections.abc import Generator, Sequence
+import subprocess
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -43,7 +45,7 @@ class VideoFile:
         self.path, self.frame_rate = path, frame_rate
         self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         self._frames: list[np.ndarray] = []
-        self._writer: Generator[None, np.ndarray | None] | None = None
+        self._encoder: subprocess.Popen[bytes] | None = None
 
     def append(self, frame: np.ndarray) -> None:
         """Add a frame.
@@ -57,19 +59,10 @@ class VideoFile:
         if self.path.suffix != ".mp4":
             self._frames.append(frame)
             return
-        if self._writer is None:
-            import imageio_ffmpeg
-
-            height, width, _ = frame.shape
-            self._writer = imageio_ffmpeg.write_frames(
-                self._temporary,
-                (width, height),
-                fps=self.frame_rate,
-                macro_block_size=2,  # what the usual way of storing colours asks for
-                output_params=["-f", "mp4", "-movflags", "+faststart"],
-            )
-            self._writer.send(None)
-        self._writer.send(np.ascontiguousarray(frame))
+        if self._encoder is None:
+            self._encoder = _encoder(self._temporary, frame.shape[1], frame.shape[0], self.frame_rate)
+        assert self._encoder.stdin is not None
+        self._encoder.stdin.write(np.ascontiguousarray(frame).data)
 
     def close(self) -> None:
         """Complete the file; without frames there is none.
@@ -77,19 +70,41 @@ class VideoFile:
         Raises:
             OSError: If it cannot be written.
         """
-        if self._writer is not None:
-            self._writer.close()
+        if self._encoder is not None:
+            _, errors = self._encoder.communicate()
+            if self._encoder.returncode:
+                raise OSError(errors.decode(errors="replace") or "the encoder was stopped")
             os.replace(self._temporary, self.path)
         elif self._frames:
             write_atomically(self.path, animation(self._frames, self.frame_rate, self.path.suffix))
 
     def discard(self) -> None:
         """Drop what was written."""
-        with contextlib.suppress(OSError):
-            if self._writer is not None:
-                self._writer.close()
+        if self._encoder is not None:
+            self._encoder.kill()
+            with contextlib.suppress(OSError):
+                self._encoder.communicate()
         with contextlib.suppress(OSError):
             self._temporary.unlink()
+
+
+def _encoder(path: pathlib.Path, width: int, height: int, frame_rate: float) -> subprocess.Popen[bytes]:
+    """Start ffmpeg, which takes frames on its standard input.
+
+    imageio's writers fork, which may hang in a process with as many threads as a simulation has.
+    """
+    import imageio_ffmpeg
+
+    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{frame_rate:g}", "-i", "-"]
+    even = ["-vf", "crop=trunc(iw/2)*2:trunc(ih/2)*2"]  # colours are stored for squares of four pixels
+    mp4 = ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-movflags", "+faststart", "-f", "mp4"]
+    return subprocess.Popen(
+        [imageio_ffmpeg.get_ffmpeg_exe(), "-loglevel", "error", "-y", *raw, *even, *mp4, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        process_group=0,  # Ctrl-C is for the run, which then completes its clip
+    )
 
 
 def animation(frames: Sequence[np.ndarray], frame_rate: float, suffix: str) -> bytes:
@@ -105,7 +120,7 @@ def animation(frames: Sequence[np.ndarray], frame_rate: float, suffix: str) -> b
     """
     import imageio.v3 as imageio
 
-    options = {"quality": 75, "method": 6} if suffix == ".webp" else {}
+    options: dict[str, Any] = {"quality": 75, "method": 6} if suffix == ".webp" else {}
     unit = 10 if suffix == ".gif" else 1
-    duration = unit * max(1, round(1000.0 / frame_rate / unit))
-    return imageio.imwrite("<bytes>", np.stack(frames), extension=suffix, duration=duration, loop=0, **options)
+    options |= {"duration": unit * max(1, round(1000.0 / frame_rate / unit)), "loop": 0}
+    return imageio.imwrite("<bytes>", np.stack(frames), extension=suffix, **options)
