@@ -5,11 +5,11 @@ import copy
 import pytest
 import torch
 from test_sapg_agent import SMALL, collect
-from toy_env import PrivilegedToyEnv, run
 
 from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.sapg import SapgCfg
 from sapg_isaaclab.deploy.module import policy_module
+from toy_env import PrivilegedToyEnv, run
 
 STATES = {"separate": True, "critic_input": "states"}
 OWN = {**STATES, "critic_hidden_sizes": (24, 8), "critic_learning_rate": 1e-3}
@@ -172,7 +172,7 @@ def test_an_exported_policy_and_a_player_need_no_state(options):
 
 
 def test_skrls_way_of_asking_gives_the_critic_its_state():
-    agent, env = make(seen=2, **OWN)
+    agent, _ = make(seen=2, **OWN)
     seen, states, blocks = torch.randn(6, 2), torch.randn(6, 5), torch.arange(6) % 3
     values, _ = agent.model.compute({"observations": seen, "states": states, "blocks": blocks}, role="value")
     identity = agent.model.identity(blocks)
