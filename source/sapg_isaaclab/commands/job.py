@@ -290,9 +290,27 @@ def _complete(env_cfg: Any, agent_cfg: Any, num_envs: int | None, device: str | 
         env_cfg.compute_final_obs = True
     if isinstance(agent_cfg, DexPbtCfg) and hasattr(env_cfg, "curriculum") and "env.curriculum.gate" not in given:
         env_cfg.curriculum.gate = "block"  # each learner has a curriculum of its own
+    _give_state(env_cfg, agent_cfg, given)
     # skrl's agents would open writers of their own beside ours
     agent_cfg.experiment.write_interval = agent_cfg.experiment.checkpoint_interval = 0
     agent_cfg.experiment.wandb = False
+
+
+def _give_state(env_cfg: Any, agent_cfg: Any, given: set[str]) -> None:
+    """Let the critic see the state of an environment that has one for it (``env.asymmetric``)."""
+    asymmetric = getattr(env_cfg, "asymmetric", None)
+    if asymmetric:
+        if not hasattr(agent_cfg, "critic_input"):
+            able = ", ".join(name for name, kind in ALGORITHMS.items() if hasattr(kind.cfg_class(), "critic_input"))
+            raise InputError(
+                "env.asymmetric=true: this algorithm has no critic that sees more than its policy; drop the option, or"
+                f" use --algorithm {able}"
+            )
+        for name, value in (("critic_input", "states"), ("separate", True)):
+            if f"agent.{name}" not in given:
+                setattr(agent_cfg, name, value)
+    elif asymmetric is False and getattr(agent_cfg, "critic_input", "observations") == "states":
+        raise InputError("agent.critic_input=states, but this task gives no state; add env.asymmetric=true")
 
 
 def _trainer_cfg(args: argparse.Namespace, saved: dict[str, Any]) -> TrainerCfg:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from isaaclab.envs.common import VecEnvStepReturn
 from sapg_isaaclab.tasks.curriculum import Curriculum
 from sapg_isaaclab.tasks.drives import HeldDrives
 from sapg_isaaclab.tasks.make import check_num_blocks, check_registration_kwargs, resolve_env_cfg
+from sapg_isaaclab.tasks.pose_estimate import PoseEstimate, check_asymmetry
 from sapg_isaaclab.tasks.rendering import aim_cameras, enable_if_asked, grab_frame, mend_viser
 from sapg_isaaclab.tasks.threads import check_physx_threads, physx_threads
 
@@ -23,7 +25,8 @@ class TaskEnv(DirectRLEnv):
     ``extras["log"]`` holds 0-dim tensors. ``extras["successes"]``, shape (N,), is the number of goals each environment
     reached in its last finished episode, 0 until its first one ends; later steps write into the same tensor.
     ``extras["final_obs"]["policy"]``, shape (N, O), is valid in steps where some episode ended and only for those
-    environments: the observation of the state the episode ended in.
+    environments: the observation of the state the episode ended in. With ``cfg.asymmetric``, observations have the key
+    ``"critic"`` beside ``"policy"``.
     """
 
     REWARD_WEIGHTS: tuple[str, ...] = ()
@@ -75,6 +78,7 @@ class TaskEnv(DirectRLEnv):
         enable_if_asked(cfg, render_mode)
         threads = getattr(cfg, "physx_threads", None)
         check_physx_threads(threads)
+        check_asymmetry(cfg)
         with self._prepare(cfg), physx_threads(cfg.sim.physics, threads):
             super().__init__(cfg, render_mode)
         # commands that a task changes within a control step must reach the engine there
@@ -89,6 +93,9 @@ class TaskEnv(DirectRLEnv):
         """Weights of the reward by option, shape (N,) each; write into them for other weights in some environments."""
         self.extras["successes"] = self._finished_successes
         self.extras["log"] = {}
+        asymmetric = getattr(cfg, "asymmetric", False)
+        self.pose_estimate = PoseEstimate(cfg.pose_estimate, self.num_envs, self.device) if asymmetric else None
+        """What the policy knows of the object's pose; None where it sees what the critic sees."""
         self._set_up()
         if self.sim.visualizers:
             self.set_debug_vis(True)
@@ -137,6 +144,11 @@ class TaskEnv(DirectRLEnv):
             With ``render_mode="rgb_array"`` an RGB image, uint8, shape (480, 640, 3); otherwise None.
         """
         return grab_frame(self) if self.render_mode == "rgb_array" else super().render(recompute)
+
+    def _reset_idx(self, env_ids: Sequence[int] | torch.Tensor) -> None:
+        super()._reset_idx(env_ids)
+        if self.pose_estimate is not None:
+            self.pose_estimate.restart(torch.as_tensor(env_ids, dtype=torch.long, device=self.device))
 
     def _set_up(self) -> None:
         """Look up what the scene holds and make the buffers of the task."""

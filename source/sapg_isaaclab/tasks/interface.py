@@ -129,17 +129,18 @@ def _of_joint(value: Any, name: str) -> float | None:
     return value
 
 
-def joint_position_item(described: list[dict[str, Any]]) -> Item:
+def joint_position_item(described: list[dict[str, Any]], meaning: str = "joint positions") -> Item:
     """The item that both families of tasks have: joint positions between the limits.
 
     Args:
         described: What :func:`joints` returned.
+        meaning: What positions they are.
 
     Returns:
         The item: -1 at the lower limit, 1 at the upper one.
     """
     return Item(
-        meaning="joint positions; columns are -1 at the lower limit and 1 at the upper one",
+        meaning=f"{meaning}; columns are -1 at the lower limit and 1 at the upper one",
         unit="rad",
         offset=[(joint["lower"] + joint["upper"]) / 2.0 for joint in described],
         scale=[2.0 / (joint["upper"] - joint["lower"]) for joint in described],

@@ -44,10 +44,10 @@ class InHandReorientEnv(TaskEnv):
         if cfg.joint_force_obs not in ("zero", "measured"):
             raise ValueError(f"joint_force_obs={cfg.joint_force_obs!r} is unknown; use 'zero' or 'measured'")
         _check_curriculum(cfg)
-        layout = self.observation_layout(cfg)
-        if "fingertip_wrench" in layout and getattr(cfg.scene, "joint_wrench", None) is None:
+        layouts = self.observation_layout(cfg), self.state_layout(cfg)
+        if any("fingertip_wrench" in layout for layout in layouts) and getattr(cfg.scene, "joint_wrench", None) is None:
             raise ValueError(f"obs_type={cfg.obs_type!r} needs the sensor scene.joint_wrench; use obs_type='full'")
-        cfg.observation_space = sum(layout.values())
+        cfg.observation_space, cfg.state_space = (sum(layout.values()) for layout in layouts)
         return contextlib.nullcontext()
 
     def _set_up(self) -> None:
@@ -209,31 +209,36 @@ class InHandReorientEnv(TaskEnv):
 
     @staticmethod
     def observation_layout(cfg: InHandReorientEnvCfg) -> dict[str, int]:
-        """Items of the observation and their sizes, in order.
+        """Items of the policy's observation and their sizes, in order.
 
         Args:
             cfg: Configuration of the environment.
 
         Returns:
-            Name -> size. Joint positions are normalised to [-1, 1] by the limits, velocities and forces scaled by the
-            configuration; poses are position [m] and quaternion. A fingertip's state is position, quaternion, linear
-            [m/s] and angular velocity [rad/s], its wrench force and torque; fingertips come one after the other.
+            Name -> size. Joint positions and targets are normalised to [-1, 1] by the limits, velocities and forces
+            scaled by the configuration; poses are position [m] and quaternion. A fingertip's state is position,
+            quaternion, linear [m/s] and angular velocity [rad/s], its wrench force and torque; fingertips come one
+            after the other.
 
         Raises:
             ValueError: If ``cfg.obs_type`` is unknown.
         """
-        joints, actions, fingertips = (
-            len(names) for names in (cfg.joint_names, cfg.actuated_joint_names, cfg.fingertip_body_names)
-        )
-        sizes = {"joint_pos": joints, "joint_vel": joints, "joint_force": joints}
-        sizes |= {"object_pos": 3, "object_quat": 4, "object_lin_vel": 3, "object_ang_vel": 3}
-        sizes |= {"goal_pos": 3, "goal_quat": 4, "goal_rotation": 4, "actions": actions}
-        sizes |= {"fingertip_pos": 3 * fingertips, "fingertip_state": 13 * fingertips}
-        sizes |= {"fingertip_wrench": 6 * fingertips}
-        if cfg.obs_type not in cfg.obs_layouts:
-            *names, last = (repr(name) for name in cfg.obs_layouts)
-            raise ValueError(f"obs_type={cfg.obs_type!r} is unknown; use {', '.join(names)} or {last}")
-        return {name: sizes[name] for name in cfg.obs_layouts[cfg.obs_type]}
+        return _sizes(cfg, "measured" if cfg.asymmetric else cfg.obs_type)
+
+    @staticmethod
+    def state_layout(cfg: InHandReorientEnvCfg) -> dict[str, int]:
+        """Items of what the critic sees where that is something else, as :meth:`observation_layout` has them.
+
+        Args:
+            cfg: Configuration of the environment.
+
+        Returns:
+            Name -> size; empty unless ``cfg.asymmetric``.
+
+        Raises:
+            ValueError: If ``cfg.obs_type`` is unknown.
+        """
+        return _sizes(cfg, cfg.obs_type) if cfg.asymmetric else {}
 
     @staticmethod
     def interface(cfg: InHandReorientEnvCfg) -> dict[str, Any]:
@@ -248,24 +253,34 @@ class InHandReorientEnv(TaskEnv):
         return describe(cfg, InHandReorientEnv.observation_layout(cfg))
 
     def _get_observations(self) -> dict[str, torch.Tensor]:
-        obs = torch.cat([self._observation_item(name) for name in self.cfg.obs_layouts[self.cfg.obs_type]], dim=-1)
-        return {"policy": obs.clamp(-self.cfg.obs_clip, self.cfg.obs_clip)}
+        cfg, pose = self.cfg, torch.cat((self.object_pos, self.object_quat), dim=-1)
+        state = self._observation(cfg.obs_type, pose)
+        if self.pose_estimate is None:
+            return {"policy": state}
+        seen = self.pose_estimate.look(pose, self.common_step_counter)
+        return {"policy": self._observation("measured", seen), "critic": state}
 
-    def _observation_item(self, name: str) -> torch.Tensor:
+    def _observation(self, layout: str, object_pose: torch.Tensor) -> torch.Tensor:
+        """An observation, shape (N, O), of an object in the given pose, shape (N, 7)."""
+        items = [self._observation_item(name, object_pose) for name in self.cfg.obs_layouts[layout]]
+        return torch.cat(items, dim=-1).clamp(-self.cfg.obs_clip, self.cfg.obs_clip)
+
+    def _observation_item(self, name: str, object_pose: torch.Tensor) -> torch.Tensor:
         """One item of the observation, shape (N, size)."""
         cfg, data = self.cfg, self.object.data
         match name:
             case "joint_pos":
-                span = self._joint_upper - self._joint_lower
-                return (2.0 * self.joint_pos(self._joint_ids) - self._joint_upper - self._joint_lower) / span
+                return _between(self.joint_pos(self._joint_ids), self._joint_lower, self._joint_upper)
+            case "joint_targets":
+                return _between(self.targets, self._actuated_lower, self._actuated_upper)
             case "joint_vel":
                 return cfg.vel_obs_scale * self.hand.data.joint_vel.torch.index_select(1, self._joint_ids)
             case "joint_force":
                 return self._joint_forces()
             case "object_pos":
-                return self.object_pos
+                return object_pose[:, :3]
             case "object_quat":
-                return self.object_quat
+                return object_pose[:, 3:]
             case "object_lin_vel":
                 return data.root_lin_vel_w.torch
             case "object_ang_vel":
@@ -275,7 +290,7 @@ class InHandReorientEnv(TaskEnv):
             case "goal_quat":
                 return self.goal_quat
             case "goal_rotation":
-                return rewards.relative_rotation(self.object_quat, self.goal_quat)
+                return rewards.relative_rotation(object_pose[:, 3:], self.goal_quat)
             case "fingertip_pos":
                 return self.fingertip_pos.flatten(1)
             case "fingertip_state":
@@ -349,6 +364,27 @@ class InHandReorientEnv(TaskEnv):
     def _debug_vis_callback(self, event: object) -> None:
         offset = torch.tensor(self.cfg.goal_marker_offset, device=self.device)
         self._goal_marker.draw(self._goal_pos + offset + self.scene.env_origins, self.goal_quat)
+
+
+def _between(joint_pos: torch.Tensor, lower: torch.Tensor, upper: torch.Tensor) -> torch.Tensor:
+    """Joint positions [rad], shape (N, joints), as -1 at the lower limit and 1 at the upper one."""
+    return (2.0 * joint_pos - upper - lower) / (upper - lower)
+
+
+def _sizes(cfg: InHandReorientEnvCfg, name: str) -> dict[str, int]:
+    """Items of an observation layout and their sizes, in order."""
+    joints, actions, fingertips = (
+        len(names) for names in (cfg.joint_names, cfg.actuated_joint_names, cfg.fingertip_body_names)
+    )
+    sizes = {"joint_pos": joints, "joint_targets": actions, "joint_vel": joints, "joint_force": joints}
+    sizes |= {"object_pos": 3, "object_quat": 4, "object_lin_vel": 3, "object_ang_vel": 3}
+    sizes |= {"goal_pos": 3, "goal_quat": 4, "goal_rotation": 4, "actions": actions}
+    sizes |= {"fingertip_pos": 3 * fingertips, "fingertip_state": 13 * fingertips}
+    sizes |= {"fingertip_wrench": 6 * fingertips}
+    if name not in cfg.obs_layouts:
+        *names, last = map(repr, cfg.obs_layouts)
+        raise ValueError(f"obs_type={name!r} is unknown; use {', '.join(names)} or {last}")
+    return {item: sizes[item] for item in cfg.obs_layouts[name]}
 
 
 def _check_curriculum(cfg: InHandReorientEnvCfg) -> None:

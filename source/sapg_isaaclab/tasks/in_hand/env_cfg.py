@@ -36,11 +36,12 @@ from sapg_isaaclab.assets.tables.objects import ALLEGRO_CUBE, SHADOW_CUBE
 from sapg_isaaclab.assets.tables.shadow_hand import SHADOW_HAND
 from sapg_isaaclab.tasks.host_memory import ensure_host_memory
 from sapg_isaaclab.tasks.physics import DEFAULT_DEVICE, DEFAULT_NUM_ENVS, PhysicsPresets
+from sapg_isaaclab.tasks.pose_estimate import PoseEstimateCfg
 
 # every way to this task leads through its configuration: gym.make, Isaac Lab's command line, the tests
 ensure_host_memory()
 
-ObsType = Literal["full_state", "full", "full_no_vel", "openai"]
+ObsType = Literal["full_state", "full", "full_no_vel", "openai", "measured"]
 """Names of the observation layouts; a task need not have all of them."""
 
 _OBJECT = ["object_pos", "object_quat"]
@@ -51,6 +52,7 @@ ALLEGRO_OBS_LAYOUTS = {
     "full_state": ["joint_pos", "joint_vel", "joint_force", *_OBJECT, *_OBJECT_VEL, *_GOAL, "actions"],
     "full": ["joint_pos", "joint_vel", *_OBJECT, *_OBJECT_VEL, *_GOAL, "actions"],
     "full_no_vel": ["joint_pos", *_OBJECT, *_GOAL, "actions"],
+    "measured": ["joint_pos", "joint_targets", *_OBJECT, *_GOAL, "actions"],
 }
 """Items of each observation layout of the Allegro task, in order."""
 
@@ -63,6 +65,7 @@ SHADOW_OBS_LAYOUTS = {
     ],
     "full": [*ALLEGRO_OBS_LAYOUTS["full"][:-1], "fingertip_state", "actions"],
     "full_no_vel": [*ALLEGRO_OBS_LAYOUTS["full_no_vel"][:-1], "fingertip_pos", "actions"],
+    "measured": [*ALLEGRO_OBS_LAYOUTS["measured"][:-1], "fingertip_pos", "actions"],
     "openai": ["fingertip_pos", "object_pos", "goal_rotation", "actions"],
 }
 """Items of each observation layout of the Shadow task, in order."""
@@ -149,7 +152,7 @@ class InHandReorientEnvCfg(DirectRLEnvCfg):
     # a time-out is bootstrapped with the value of the last state, which the autoreset would otherwise hide
     compute_final_obs = True
     observation_space = 0  # set by the environment from obs_type
-    state_space = 0  # one vector serves actor and critic
+    state_space = 0  # one vector serves actor and critic, unless asymmetric
 
     sim: SimulationCfg = SimulationCfg(
         device=DEFAULT_DEVICE,
@@ -174,10 +177,17 @@ class InHandReorientEnvCfg(DirectRLEnvCfg):
 
     obs_type: ObsType = preset(default="full_state", paper="full")
     """Observation layout. ``full_state`` (official) includes forces, ``full`` (paper) leaves them out, ``full_no_vel``
-    has positions only."""
+    has positions only, ``measured`` what a robot can know."""
 
     obs_layouts: dict[str, list[str]] = MISSING
     """Items of each observation layout, in order; see :meth:`InHandReorientEnv.observation_layout`."""
+
+    asymmetric: bool = False
+    """Whether policy and critic see differently: the policy the layout ``measured``, with the object's pose as
+    ``pose_estimate`` has it, and the critic, as Isaac Lab's group ``critic``, that of ``obs_type``."""
+
+    pose_estimate: PoseEstimateCfg = PoseEstimateCfg()
+    """Errors of the pose that the policy then sees."""
 
     joint_force_obs: Literal["zero", "measured"] = "zero"
     """Joint forces in ``full_state``: ``zero`` as the official code reads them for the Allegro hand, whose sensors it

@@ -39,6 +39,9 @@ def _items(cfg: InHandReorientEnvCfg) -> dict[str, Item]:
     unmeasured = [0.0] * len(joints) if cfg.joint_force_obs == "zero" else None
     return {
         "joint_pos": interface.joint_position_item(interface.joints(cfg.scene.robot, joints)),
+        "joint_targets": interface.joint_position_item(
+            interface.joints(cfg.scene.robot, cfg.actuated_joint_names), "targets of the joints' drives"
+        ),
         "joint_vel": Item(meaning="joint velocities", unit="rad/s", scale=cfg.vel_obs_scale, elements=joints),
         "joint_force": Item(
             meaning="torques about the joints" if unmeasured is None else "joint forces, which are not measured",
