@@ -59,6 +59,8 @@ def presets() -> frozenset[str]:
         for node in ast.walk(_parsed(path)):
             if isinstance(node, ast.ClassDef) and any("PresetCfg" in ast.unparse(base) for base in node.bases):
                 found |= _attributes(node)
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "preset":
+                found |= {word.arg for word in node.keywords if word.arg}
     for task in gym.registry:
         for presets_of_algorithm in agent_options(task).values():
             found |= set(presets_of_algorithm)

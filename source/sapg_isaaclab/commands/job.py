@@ -121,6 +121,9 @@ def plan(args: argparse.Namespace, tokens: list[str], ranks: Ranks = ALONE) -> J
         given = args.device or dict(token.split("=", 1) for token in tokens).get("env.sim.device")
         job.env_cfg.sim.device = distributed.device(job.env_cfg.sim.device, given)
     job.env_cfg.seed = job.seed
+    if getattr(job.env_cfg, "randomization_seed", 0) is None:
+        # the run's, also where it goes on: what was drawn once stays
+        job.env_cfg.randomization_seed = distributed.rank_seed(job.description["seed"], ranks)
     if getattr(job.agent_cfg, "compile", False):
         compiler.check(str(job.env_cfg.sim.device))
     task_config.check_launch(job.env_cfg, args)

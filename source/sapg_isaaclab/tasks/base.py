@@ -11,6 +11,7 @@ import torch
 from isaaclab.envs import DirectRLEnv, DirectRLEnvCfg
 from isaaclab.envs.common import VecEnvStepReturn
 
+from sapg_isaaclab.tasks import randomization
 from sapg_isaaclab.tasks.curriculum import Curriculum
 from sapg_isaaclab.tasks.drives import HeldDrives
 from sapg_isaaclab.tasks.make import check_num_blocks, check_registration_kwargs, resolve_env_cfg
@@ -79,8 +80,10 @@ class TaskEnv(DirectRLEnv):
         threads = getattr(cfg, "physx_threads", None)
         check_physx_threads(threads)
         check_asymmetry(cfg)
+        randomization.renew(cfg)
         with self._prepare(cfg), physx_threads(cfg.sim.physics, threads):
             super().__init__(cfg, render_mode)
+        randomization.randomize(self)
         # commands that a task changes within a control step must reach the engine there
         held = self.scene.articulations.values() if type(self)._apply_action is TaskEnv._apply_action else ()
         self.drives = HeldDrives(held)

@@ -32,6 +32,7 @@ from sapg_isaaclab.tasks.allegro_kuka.pushes import Pushes
 from sapg_isaaclab.tasks.base import TaskEnv
 from sapg_isaaclab.tasks.curriculum import Curriculum, Way
 from sapg_isaaclab.tasks.physics import contact_buffers
+from sapg_isaaclab.tasks.randomization import steady_force
 
 TERMS = ("fingertip", "lifting", "lift_bonus", "keypoint", "goal_bonus", "arm_velocity", "hand_velocity")
 """Reward terms in the order in which they are summed."""
@@ -72,6 +73,7 @@ class AllegroKukaEnv(TaskEnv):
         self._assignment = assign_objects(cfg.scene.num_envs, cfg.num_blocks, len(self._scales))
         self.goal: Goal = GOALS[type(cfg.goal)](**vars(cfg.goal))
         cfg.observation_space = sum(observations.layout(cfg).values())
+        cfg.state_space = sum(observations.state_layout(cfg).values())
         return objects_in(cfg.scene, self._scales, self._assignment)
 
     def _set_up(self) -> None:
@@ -108,6 +110,7 @@ class AllegroKukaEnv(TaskEnv):
             device=self.device,
         )
         """Random forces on the objects."""
+        self.pushes.steady = steady_force(self)
 
         curriculum = cfg.curriculum
         self.curriculum = Curriculum(
@@ -149,7 +152,7 @@ class AllegroKukaEnv(TaskEnv):
 
     def _pre_physics_step(self, actions: torch.Tensor) -> None:
         arm = self.cfg.num_arm_joints
-        actions = actions.clamp(-1.0, 1.0)
+        self.actions = actions = actions.clamp(-1.0, 1.0)
         # the arm's targets are moved, not its joints: they are integrated once per control step
         arm_targets = self.targets[:, :arm] + self.cfg.arm_speed * self.step_dt * actions[:, :arm]
         lower, upper = self.joint_lower[arm:], self.joint_upper[arm:]
@@ -313,7 +316,7 @@ class AllegroKukaEnv(TaskEnv):
 
     @staticmethod
     def observation_layout(cfg: AllegroKukaEnvCfg) -> dict[str, int]:
-        """Items of the observation and their sizes, in order; see :func:`~.observations.layout`."""
+        """Items of the policy's observation and their sizes, in order; see :func:`~.observations.layout`."""
         return observations.layout(cfg)
 
     @staticmethod
@@ -331,8 +334,13 @@ class AllegroKukaEnv(TaskEnv):
     def _get_observations(self) -> dict[str, torch.Tensor]:
         if self.measured.outdated:
             self._measure()
-        obs = torch.cat(tuple(observations.items(self).values()), dim=-1)
-        return {"policy": obs.clamp(-self.cfg.obs_clip, self.cfg.obs_clip)}
+        official, clip = observations.items(self), self.cfg.obs_clip
+        state = torch.cat(tuple(official.values()), dim=-1).clamp(-clip, clip)
+        if self.pose_estimate is None:
+            return {"policy": state}
+        pose = torch.cat((self.object_pos, self.object_quat), dim=-1)
+        seen = observations.policy_items(self, official, self.pose_estimate.look(pose, self.common_step_counter))
+        return {"policy": torch.cat(seen, dim=-1).clamp(-clip, clip), "critic": state}
 
     # state, read live from the physics engine
 

@@ -17,6 +17,7 @@ from isaaclab.scene import InteractiveSceneCfg
 from isaaclab.sim import SimulationCfg
 from isaaclab.sim.spawners.materials import RigidBodyMaterialBaseCfg
 from isaaclab.utils import configclass
+from isaaclab.utils.noise import NoiseModelCfg
 from isaaclab.visualizers import VisualizerCfg
 from isaaclab_tasks.utils import preset
 
@@ -30,8 +31,10 @@ from sapg_isaaclab.assets.robots import (
     TABLE_CFG,
 )
 from sapg_isaaclab.assets.tables.bucket import GOAL_HEIGHT
+from sapg_isaaclab.tasks import randomization
 from sapg_isaaclab.tasks.host_memory import ensure_host_memory
 from sapg_isaaclab.tasks.physics import DEFAULT_DEVICE, DEFAULT_NUM_ENVS, PhysicsPresets
+from sapg_isaaclab.tasks.pose_estimate import PoseEstimateCfg
 
 # every way to this task leads through its configuration: gym.make, Isaac Lab's command line, the tests
 ensure_host_memory()
@@ -47,6 +50,17 @@ ALL_SETS = ["default", "small", "big", "sticks"]
 
 LIGHT_SETS = ["default", "small"]
 """654 cuboids of 0.05 to 0.125 kg."""
+
+_GEOMETRY = ["object_quat", "tips_from_palm", "keypoints_from_palm", "keypoints_from_goal", "object_scale"]
+
+MEASURED_ITEMS = ["joint_pos", "joint_targets", "palm_pos", "palm_quat", *_GEOMETRY, "actions"]
+"""What a robot can know: its encoders and commands, what follows from them, and an estimate of the object's pose."""
+
+SIMTOOLREAL_ITEMS = ["joint_pos", "joint_vel", "joint_targets", "palm_pos", "palm_quat", *_GEOMETRY]
+"""What the policy of SimToolReal (arXiv 2602.16863) sees."""
+
+SIMTOOLREAL_POSE = PoseEstimateCfg(max_delay=10, position_noise=0.01, rotation_noise=0.1)
+"""Errors of the pose in ``presets=simtoolreal``: the delay is SimToolReal's, the sizes of the noise are ours."""
 
 
 @configclass
@@ -125,6 +139,21 @@ class ReorientGoalCfg:
 
 
 @configclass
+class AllegroKukaEventsCfg:
+    """What ``presets=randomized`` draws for each environment; objects, pushes and starts are random anyway.
+
+    Ranges are those of Isaac Lab 3.0's lifting task with this robot (``lift_env_cfg.EventCfg``), gravity that of its
+    ``ShadowHandRandomizationEventCfg``.
+    """
+
+    robot_friction = randomization.friction("robot", 0.5, 1.0)
+    object_friction = randomization.friction("object", 0.5, 1.0)
+    object_mass = randomization.masses("object", 0.2, 2.5)
+    gains = randomization.gains((0.5, 2.0), (0.5, 2.0), "uniform")
+    gravity = randomization.gravity(0.4)
+
+
+@configclass
 class CurriculumCfg:
     """How the tolerance shrinks; see :class:`~sapg_isaaclab.tasks.curriculum.Curriculum`."""
 
@@ -158,7 +187,7 @@ class AllegroKukaEnvCfg(DirectRLEnvCfg):
     compute_final_obs = True
     action_space = 23
     observation_space = 0  # set by the environment from the number of keypoints
-    state_space = 0  # one vector serves actor and critic
+    state_space = 0  # one vector serves actor and critic, unless asymmetric
 
     sim: SimulationCfg = SimulationCfg(
         device=DEFAULT_DEVICE,
@@ -176,6 +205,20 @@ class AllegroKukaEnvCfg(DirectRLEnvCfg):
 
     curriculum: CurriculumCfg = CurriculumCfg()
     """How the tolerance shrinks."""
+
+    events: AllegroKukaEventsCfg | None = preset(default=None, randomized=AllegroKukaEventsCfg())
+    """What is drawn for each environment: friction, masses, gains, gravity; see
+    :mod:`sapg_isaaclab.tasks.randomization`."""
+
+    action_noise_model: NoiseModelCfg | None = preset(default=None, randomized=randomization.ACTION_NOISE)
+    """Noise of actions, and of each episode's an offset, before they are clamped."""
+
+    observation_noise_model: NoiseModelCfg | None = preset(default=None, randomized=randomization.OBSERVATION_NOISE)
+    """Noise of what the policy sees, and of each episode's an offset."""
+
+    randomization_seed: int | None = None
+    """Seed of what is drawn once, such as friction; None for the environment's. The training script sets it to the
+    run's, so that a resumed run draws the same."""
 
     physx_threads: int | None = None
     """Worker threads of PhysX without Isaac Sim; None for as many as there are cores for this process. The motion does
@@ -232,6 +275,16 @@ class AllegroKukaEnvCfg(DirectRLEnvCfg):
     """Object position at reset is the nominal start +- this on each axis [m]."""
 
     # -- observations ----------------------------------------------------------------------------------------------
+
+    asymmetric: bool = preset(default=False, simtoolreal=True)
+    """Whether policy and critic see differently: the policy ``policy_items``, with the object's pose as
+    ``pose_estimate`` has it, and the critic, as Isaac Lab's group ``critic``, the official observation."""
+
+    policy_items: list[str] = preset(default=MEASURED_ITEMS, simtoolreal=SIMTOOLREAL_ITEMS)
+    """What the policy then sees, in order."""
+
+    pose_estimate: PoseEstimateCfg = preset(default=PoseEstimateCfg(), simtoolreal=SIMTOOLREAL_POSE)
+    """Errors of the pose that the policy then sees."""
 
     keypoint_scale: float = 1.5
     """How far outside the object the keypoints lie; 1 is on its corners."""
@@ -347,7 +400,7 @@ class AllegroKukaThrowEnvCfg(AllegroKukaEnvCfg):
     curriculum: CurriculumCfg = CurriculumCfg(final=0.075)
     object_sets = LIGHT_SETS
     hold_steps = 5
-    force_scale = 0.0
+    force_scale: float = preset(default=0.0, randomized=2.0)
     camera_eye = (0.6, -2.45, 1.7)
     camera_lookat = (-0.03, 0.1, 0.52)
 

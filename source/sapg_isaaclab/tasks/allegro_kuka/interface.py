@@ -38,6 +38,7 @@ def _items(cfg: AllegroKukaEnvCfg, joints: list[dict[str, Any]]) -> dict[str, It
     point = {"unit": "m", "frame": ENVIRONMENT}
     return {
         "joint_pos": interface.joint_position_item(joints),
+        "joint_targets": interface.joint_position_item(joints, "targets of the joints' drives"),
         "joint_vel": Item(meaning="joint velocities", unit="rad/s", elements=cfg.joint_names),
         "palm_pos": Item(meaning="centre of the palm", **point),
         "palm_quat": Item(meaning="orientation of the palm's link iiwa7_link_7, xyzw", frame=ENVIRONMENT),
@@ -65,5 +66,6 @@ def _items(cfg: AllegroKukaEnvCfg, joints: list[dict[str, Any]]) -> dict[str, It
         "lifted": Item(meaning="1 if the object was lifted in this episode, before this step, else 0"),
         "progress": Item(meaning="ln(1 + n / 10), n control steps since the episode began or a goal was reached"),
         "successes": Item(meaning="ln(1 + n), n goals reached in this episode"),
+        "actions": Item(meaning="actions of the step before, clamped; 0 before the first", elements=cfg.joint_names),
         "reward": Item(meaning="reward of the last step; 0 before the first", scale=cfg.reward_obs_scale),
     }

@@ -52,7 +52,9 @@ class Measurements:
             env_origins: Origins of the environments in the world [m], shape (N, 3).
             offsets: Keypoints in the frames of the objects [m], shape (N, k, 3).
         """
-        self._robot, self._origins, self._offsets = robot, env_origins, offsets
+        self._robot, self._origins = robot, env_origins
+        self.offsets = offsets
+        """Keypoints in the frames of the objects [m], shape (N, k, 3)."""
         bodies, _ = robot.find_bodies([PALM_BODY, *TIP_BODIES], preserve_order=True)
         self._palm_id, self._body_ids = bodies[0], torch.tensor(bodies, device=env_origins.device)
         self._points = torch.tensor((PALM_OFFSET, *TIP_OFFSETS), device=env_origins.device)
@@ -73,8 +75,8 @@ class Measurements:
         bodies = self._robot.data.body_link_pose_w.torch.index_select(1, self._body_ids)
         points = bodies[..., :3] - self._origins.unsqueeze(1) + rotate(bodies[..., 3:], self._points)
         self.palm_pos, self.tips, self.palm_quat = points[:, 0], points[:, 1:], bodies[:, 0, 3:]
-        self.keypoints = keypoints(object_pos, object_quat, self._offsets)
-        self.keypoints_from_goal = self.keypoints - keypoints(goal_pos, goal_quat, self._offsets)
+        self.keypoints = keypoints(object_pos, object_quat, self.offsets)
+        self.keypoints_from_goal = self.keypoints - keypoints(goal_pos, goal_quat, self.offsets)
         self.tip_distance = torch.linalg.vector_norm(self.tips - object_pos.unsqueeze(1), dim=-1)
         self.keypoint_distance = torch.linalg.vector_norm(self.keypoints_from_goal, dim=-1).amax(-1)
         self.outdated = False

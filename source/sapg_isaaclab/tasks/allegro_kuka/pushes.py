@@ -29,6 +29,8 @@ class Pushes:
         """Forces in effect [N], shape (N, 3)."""
         self.probability = torch.zeros(len(strength), device=device)
         """Probability of a push in a control step of the present episode, shape (N,)."""
+        self.steady: torch.Tensor | None = None
+        """Forces in the world that always act [N], shape (N, 1, 3)."""
 
     def step(self) -> None:
         """Let pushes fade, start new ones, and hand them to the engine for the coming control step."""
@@ -37,6 +39,8 @@ class Pushes:
         push = self._strength * torch.randn_like(self.force)
         self.force.copy_(torch.where(pushed.unsqueeze(-1), push, self.force))
         self._target.permanent_wrench_composer.set_forces_and_torques_index(forces=self.force.unsqueeze(1))
+        if self.steady is not None:
+            self._target.permanent_wrench_composer.add_forces_and_torques_index(forces=self.steady, is_global=True)
 
     def restart(self, rows: torch.Tensor) -> None:
         """Begin episodes: without a push, and with a new probability, log-uniform in its range.

@@ -17,6 +17,7 @@ from isaaclab.sensors import JointWrenchSensorCfg
 from isaaclab.sim import SimulationCfg
 from isaaclab.sim.spawners.materials import RigidBodyMaterialBaseCfg
 from isaaclab.utils import configclass
+from isaaclab.utils.noise import NoiseModelCfg
 from isaaclab.visualizers import VisualizerCfg
 from isaaclab_tasks.utils import preset
 
@@ -34,6 +35,7 @@ from sapg_isaaclab.assets.robots import (
 from sapg_isaaclab.assets.tables.allegro_hand import ALLEGRO_HAND
 from sapg_isaaclab.assets.tables.objects import ALLEGRO_CUBE, SHADOW_CUBE
 from sapg_isaaclab.assets.tables.shadow_hand import SHADOW_HAND
+from sapg_isaaclab.tasks import randomization
 from sapg_isaaclab.tasks.host_memory import ensure_host_memory
 from sapg_isaaclab.tasks.physics import DEFAULT_DEVICE, DEFAULT_NUM_ENVS, PhysicsPresets
 from sapg_isaaclab.tasks.pose_estimate import PoseEstimateCfg
@@ -107,6 +109,35 @@ class ShadowSceneCfg(InHandSceneCfg):
 
 
 @configclass
+class AllegroEventsCfg:
+    """What ``presets=randomized`` draws for each environment.
+
+    Ranges are those of Isaac Lab 3.0's own ``AllegroHandRandomizationEventCfg``, gravity that of its
+    ``ShadowHandRandomizationEventCfg``; pushes are ours.
+    """
+
+    robot_friction = randomization.friction("robot", 0.7, 1.3)
+    object_friction = randomization.friction("object", 0.7, 1.3)
+    robot_mass = randomization.masses("robot", 0.95, 1.05)
+    object_mass = randomization.masses("object", 0.4, 1.6)
+    gains = randomization.gains((0.3, 3.0), (0.75, 1.5), "log_uniform")
+    gravity = randomization.gravity(0.4)
+    pushes = randomization.pushes(0.1, (2.0, 5.0))
+
+
+@configclass
+class ShadowEventsCfg(AllegroEventsCfg):
+    """The same with the Shadow hand.
+
+    Ranges are those of Isaac Lab 3.0's ``ShadowHandRandomizationEventCfg``, the robot's masses and pushes as with the
+    Allegro hand.
+    """
+
+    object_mass = randomization.masses("object", 0.5, 1.5)
+    gains = randomization.gains((0.75, 1.5), (0.3, 3.0), "log_uniform")
+
+
+@configclass
 class GoalCurriculumCfg:
     """Easier goals to begin with; see :class:`~sapg_isaaclab.tasks.curriculum.Curriculum`. Not in the paper.
 
@@ -162,6 +193,20 @@ class InHandReorientEnvCfg(DirectRLEnvCfg):
         physics=PhysicsPresets(),
         default_visualizer_cfg=VisualizerCfg(focal_length=36.0),
     )
+
+    events: AllegroEventsCfg | None = preset(default=None, randomized=AllegroEventsCfg())
+    """What is drawn for each environment: friction, masses, gains, gravity, pushes; see
+    :mod:`sapg_isaaclab.tasks.randomization`."""
+
+    action_noise_model: NoiseModelCfg | None = preset(default=None, randomized=randomization.ACTION_NOISE)
+    """Noise of actions, and of each episode's joint targets an offset, before they are clamped."""
+
+    observation_noise_model: NoiseModelCfg | None = preset(default=None, randomized=randomization.OBSERVATION_NOISE)
+    """Noise of what the policy sees, and of each episode's an offset."""
+
+    randomization_seed: int | None = None
+    """Seed of what is drawn once, such as friction; None for the environment's. The training script sets it to the
+    run's, so that a resumed run draws the same."""
 
     hand_asset: str = MISSING
     """Name of the hand's table: which joints follow others, and which body each joint moves."""
@@ -296,6 +341,7 @@ class ShadowReorientEnvCfg(InHandReorientEnvCfg):
     decimation = 2
     episode_length_s = 10.0
     action_space = 20
+    events: ShadowEventsCfg | None = preset(default=None, randomized=ShadowEventsCfg())
     hand_asset = SHADOW_HAND.name
     joint_names = SHADOW_JOINT_NAMES
     actuated_joint_names = SHADOW_MOTOR_NAMES

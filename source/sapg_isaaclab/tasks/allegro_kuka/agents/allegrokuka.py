@@ -25,11 +25,28 @@ _NETWORKS = {
     "small_recurrent": {**_SMALL, "rnn_units": 128},  # the same with an LSTM
 }
 
+# SimToolReal (arXiv 2602.16863), which trains SAPG on tool use with this arm and hand
+_SIMTOOLREAL = {
+    "rnn_units": 1024,
+    "hidden_sizes": (1024, 1024, 512, 512),
+    "separate": True,
+    "critic_input": "states",
+    "critic_hidden_sizes": (1024, 1024, 512, 512),
+    "critic_rnn_units": 0,
+    "critic_learning_rate": 1e-4,
+    "entropy_loss_scale": 0.005,
+}
+
 
 def _agents(paper: dict[str, Any] | None = None, **sapg: Any) -> dict[str, dict[str, dict[str, Any]]]:
     """Options of every algorithm, by preset, on a task where SAPG's differ by ``sapg`` and the paper's by ``paper``."""
     return {
-        "sapg": {"default": {**_OPTIONS, **sapg}, "paper": {**_PAPER, **(paper or {})}, **_NETWORKS},
+        "sapg": {
+            "default": {**_OPTIONS, **sapg},
+            "paper": {**_PAPER, **(paper or {})},
+            **_NETWORKS,
+            "simtoolreal": _SIMTOOLREAL,
+        },
         "dexpbt": {"default": _OPTIONS, **_NETWORKS},
         # it has no recurrence and sees the whole state anyway
         "pql": {"default": {"rewards_scale": 1.0}},
