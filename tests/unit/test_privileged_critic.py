@@ -142,7 +142,12 @@ def test_a_critic_without_lstm_stores_no_states_of_every_step():
 
 @pytest.mark.parametrize(
     "options",
-    [{"mixed_precision": True}, {**LSTM, "critic_rnn_units": 0}, {**LSTM, "critic_rnn_units": 5}, {"num_blocks": 1}],
+    [
+        {"mixed_precision": True},
+        {**LSTM, "critic_rnn_units": 0, "mixed_precision": True},
+        {**LSTM, "critic_rnn_units": 5},
+        {"num_blocks": 1},
+    ],
 )
 def test_saved_and_loaded_it_goes_on_bit_for_bit(options):
     agent, env = make(seen=2, **OWN, **options)

@@ -232,7 +232,8 @@ class SapgCfg(AgentCfg):
     """Whether advantages are standardised, once over all rows of an update."""
 
     mixed_precision: bool = False
-    """Whether updates compute in half precision (float16 on CUDA, bfloat16 on a CPU). Rollouts never do."""
+    """Whether updates compute in half precision (float16 on CUDA, bfloat16 on a CPU). Rollouts never do, nor does an
+    LSTM's update on a CPU without AVX-512."""
 
     compile: bool = False
     """Whether networks and losses of the update are compiled by ``torch.compile``. The first update then takes about a

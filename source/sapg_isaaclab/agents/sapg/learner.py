@@ -79,12 +79,16 @@ class Learner:
             groups[0]["params"] = [each for each in model.parameters() if id(each) not in mine]
             groups.append({"params": critic, "lr": torch.tensor(cfg.critic_learning_rate, device=model.device)})
         self.optimizer = torch.optim.Adam(groups, lr=rate, eps=1e-8, fused=True)
+        half = cfg.mixed_precision
+        if device == "cpu" and model.state_shape is not None:
+            # oneDNN has no LSTM in bfloat16 for processors without AVX-512
+            half = half and torch.ops.mkldnn._is_mkldnn_bf16_supported()
         # bfloat16 has the exponents of float32: only float16 needs its gradients scaled
         self.grad_scaler = torch.amp.GradScaler(device, enabled=cfg.mixed_precision and device == "cuda")
         self._half = {
             "device_type": device,
             "dtype": torch.float16 if device == "cuda" else torch.bfloat16,
-            "enabled": cfg.mixed_precision,
+            "enabled": half,
         }
         self._evaluate: Any = model.evaluate
         self._losses = self._losses_of_inputs
