@@ -13,6 +13,10 @@ SHADOW_EXTENT = 4.0
 """Half the edge of the square around the camera in which things cast shadows [m]: the smaller, the sharper."""
 
 
+GLOSS = 0.3
+"""Share of the reflected light: with all of it, a face turned towards the light looks white, whatever its colour."""
+
+
 class OffscreenViewer(NewtonGLVisualizer):
     """Draws on request, with smooth edges, whichever environment is asked for."""
 
@@ -25,6 +29,7 @@ class OffscreenViewer(NewtonGLVisualizer):
         super().initialize(scene_data_provider)
         renderer = self._viewer.renderer
         renderer.shadow_extents = SHADOW_EXTENT
+        renderer.specular_scale = GLOSS
         # Newton asks the window for samples, and a hidden one has none to give; the buffer it draws into has
         renderer.msaa_samples = SAMPLES
         renderer.resize(self.cfg.window_width, self.cfg.window_height)

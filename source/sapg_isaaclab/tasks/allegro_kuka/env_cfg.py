@@ -401,8 +401,8 @@ class AllegroKukaThrowEnvCfg(AllegroKukaEnvCfg):
     object_sets = LIGHT_SETS
     hold_steps = 5
     force_scale: float = preset(default=0.0, randomized=2.0)
-    camera_eye = (0.6, -2.45, 1.7)
-    camera_lookat = (-0.03, 0.1, 0.52)
+    camera_eye = (0.0, -2.75, 1.9)
+    camera_lookat = (0.0, 0.05, 0.45)
 
 
 @configclass
