@@ -5,7 +5,8 @@
     python scripts/study.py scaling --env key_door --jobs 2
 
 ``references`` measures what random, trapped and optimal behaviour earn. ``bars`` trains an algorithm with five seeds
-and fails if one stays below its bar. ``scaling`` draws return against number of environments; every run is a run
+and fails if one stays below its bar. ``train`` makes one run and ``evaluate`` plays what it has learned; they are
+what ``scripts/reproduce.py`` calls. ``scaling`` draws return against number of environments; every run is a run
 folder below ``--output``, and finished ones are not repeated when the command is, so that it may be interrupted.
 """
 
@@ -38,7 +39,7 @@ ALGORITHMS = (
     "pql",
     "pql_d",
 )
-"""Algorithms that can be scaled."""
+"""Algorithms that can be trained."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -59,6 +60,20 @@ def _study(argv: list[str] | None) -> int:
     commands.add_parser("references", help="what random, trapped and optimal behaviour earn")
     bar = commands.add_parser("bars", help="train with five seeds and compare with the bar")
     bar.add_argument("--algorithm", required=True, nargs="+", choices=BARS)
+    train = commands.add_parser("train", help="one run")
+    train.add_argument("--env", choices=ENVS, help="where")
+    train.add_argument("--algorithm", default="sapg", choices=ALGORITHMS, metavar="NAME",
+                       help=f"of {', '.join(ALGORITHMS)}; default: %(default)s")  # fmt: skip
+    train.add_argument("--num_envs", type=cli.positive, default=768, help="default: %(default)s")
+    train.add_argument("--seed", type=int, default=1, help="default: %(default)s")
+    train.add_argument("--iterations", type=cli.positive, default=80, help="updates; default: %(default)s")
+    train.add_argument("--resume", type=cli.path, metavar="RUN", help="go on with a stopped run, exactly")
+    train.add_argument("options", nargs="*", metavar="agent.NAME=VALUE", help="options of the agent")
+    evaluate = commands.add_parser("evaluate", help="what a run's leader earns on fresh episodes, sampled actions")
+    evaluate.add_argument("--run", type=cli.path, required=True, metavar="RUN", help="run folder")
+    evaluate.add_argument("--episodes", type=cli.positive, default=200, help="default: %(default)s")
+    evaluate.add_argument("--seed", type=int, default=10_001, help="default: %(default)s")
+    evaluate.add_argument("--output", type=cli.path, required=True, metavar="FILE", help="JSON file to write")
     scaling = commands.add_parser("scaling", help="return against number of environments")
     scaling.add_argument("--env", default="key_door", choices=ENVS, help="default: %(default)s")
     scaling.add_argument(
@@ -70,17 +85,20 @@ def _study(argv: list[str] | None) -> int:
     )
     scaling.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5], help="default: %(default)s")
     scaling.add_argument("--iterations", type=cli.positive, default=80, help="updates of a run; default: %(default)s")
-    for command in (bar, scaling):
+    for command in (bar, train, scaling):
         command.add_argument("--output", type=cli.path, default="logs/study", metavar="FOLDER",
                              help="folder of all runs; default: %(default)s")  # fmt: skip
+    for command in (bar, scaling):
         command.add_argument("--jobs", type=cli.positive, default=1, help="processes at a time; default: %(default)s")
     args = parser.parse_args(argv)
     if args.command == "references":
         return _references()
     output = pathlib.Path(args.output)
     try:
+        if args.command == "evaluate":
+            return _evaluate(args, output)
         try_folder(output.resolve())
-        return {"bars": _bars, "scaling": _scaling}[args.command](args, output)
+        return {"bars": _bars, "train": _train, "scaling": _scaling}[args.command](args, output)
     except OSError as error:
         raise InputError(f"--output {output} cannot be written: {error.strerror}") from error
     except ValueError as error:
@@ -111,6 +129,33 @@ def _bars(args: argparse.Namespace, output: pathlib.Path) -> int:
         passed &= min(returns) > bars.BARS[algorithm].height()
         print(bars.verdict(algorithm, returns), flush=True)
     return 0 if passed else 1
+
+
+def _train(args: argparse.Namespace, output: pathlib.Path) -> int:
+    from sapg_isaaclab.experiments import point_runs as runs
+    from sapg_isaaclab.runs.run_folder import RunFolder
+
+    if (args.env is None) == (args.resume is None):
+        raise InputError("give --env for a new run, or --resume RUN to go on with one")
+    resume = RunFolder(args.resume) if args.resume else None
+    setting = runs.setting_of(resume) if resume else runs.Setting(
+        args.env, args.algorithm, args.num_envs, args.seed, args.iterations, tuple(args.options)
+    )  # fmt: skip
+    setting.agent_cfg()
+    print(f"finished: {runs.train(setting, output, resume).path}")
+    return 0
+
+
+def _evaluate(args: argparse.Namespace, output: pathlib.Path) -> int:
+    from sapg_isaaclab.commands import evaluation, places
+    from sapg_isaaclab.experiments import point_runs as runs
+    from sapg_isaaclab.runs.run_folder import RunFolder
+
+    places.check_new_file(output, "--output")
+    result = runs.evaluate(RunFolder(args.run), args.episodes, args.seed)
+    evaluation.write_json(output, result)
+    print(evaluation.text({**result, "checkpoint": args.run, "policy": "leader"}))
+    return 0
 
 
 def _scaling(args: argparse.Namespace, output: pathlib.Path) -> int:

@@ -17,6 +17,7 @@ COMMANDS = {
     "benchmark": "measure the speed of a task under random actions",
     "compare_engines": "run the same motion on two physics engines and compare",
     "study": "learning benchmarks that need no simulator",
+    "reproduce": "a table or a figure of the paper by one command, at any scale",
     "analyze": "draw and compare the curves of run folders",
 }
 """What each command does; it is the function ``main`` of the module of the same name beside this file."""

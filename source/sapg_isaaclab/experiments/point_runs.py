@@ -21,9 +21,13 @@ from sapg_isaaclab.agents.dexpbt import DexPbtCfg
 from sapg_isaaclab.agents.pql import PqlCfg
 from sapg_isaaclab.agents.sapg import SapgCfg
 from sapg_isaaclab.agents.sapg.cfg import ABLATIONS
+from sapg_isaaclab.errors import one_line
 from sapg_isaaclab.experiments.point_envs import ENVS
-from sapg_isaaclab.runs import metrics
+from sapg_isaaclab.experiments.references import whole_episodes
+from sapg_isaaclab.runs import checkpoint, metrics
 from sapg_isaaclab.runs.run_folder import RunFolder, find_runs
+from sapg_isaaclab.runs.statistics import summary
+from sapg_isaaclab.training import session
 from sapg_isaaclab.training.trainer import Trainer, TrainerCfg
 
 MINI_BATCH_SIZE = 1536
@@ -69,6 +73,9 @@ class Setting:
     iterations: int
     """Number of updates, each after T steps of all environments."""
 
+    options: tuple[str, ...] = ()
+    """Options of the agent as they are typed: ``agent.NAME=VALUE``."""
+
     def agent_cfg(self) -> Any:
         """Configuration of the agent.
 
@@ -76,9 +83,18 @@ class Setting:
             A new one.
 
         Raises:
-            ValueError: If the number of environments does not suit it.
+            ValueError: If there is no such option, or one does not suit the others or the number of environments.
         """
-        cfg = ALGORITHMS[self.algorithm](seed=self.seed)
+        changes = {}
+        for text in self.options:
+            name, equals, value = text.removeprefix("agent.").partition("=")
+            if not text.startswith("agent.") or not equals:
+                raise ValueError(f"{text} is not understood; options are agent.NAME=VALUE")
+            changes[name] = yaml.safe_load(value)
+        try:
+            cfg = ALGORITHMS[self.algorithm](**changes, seed=self.seed)
+        except TypeError as error:
+            raise ValueError(f"{self.algorithm} has no such option: {one_line(error)}") from error
         cfg.experiment.write_interval = cfg.experiment.checkpoint_interval = 0
         cfg.check(self.num_envs)
         return cfg
@@ -106,7 +122,7 @@ def finished(setting: Setting, log_root: pathlib.Path) -> RunFolder | None:
     return None
 
 
-def train(setting: Setting, log_root: pathlib.Path) -> RunFolder:
+def train(setting: Setting, log_root: pathlib.Path, resume: RunFolder | None = None) -> RunFolder:
     """Train once, on one thread.
 
     The means of ``metrics.jsonl`` run over the newest episodes, as many of full length as end in a tenth of the
@@ -115,34 +131,114 @@ def train(setting: Setting, log_root: pathlib.Path) -> RunFolder:
     Args:
         setting: What to train.
         log_root: Folder of all runs.
+        resume: A stopped run of this setting to go on with; a new one by default.
 
     Returns:
         The run folder; what training prints is in its ``log.txt``.
 
     Raises:
-        KeyboardInterrupt: If the run was told to stop.
+        KeyboardInterrupt: If the run was told to stop; it can go on from where it was.
     """
     torch.set_num_threads(1)
     set_seed(setting.seed)
     env = ENVS[setting.env](setting.num_envs, seed=setting.seed)
     cfg = setting.agent_cfg()
     agent = build_agent(env, cfg)
-    description = setting.description()
-    params = {"env": {"name": setting.env, "num_envs": setting.num_envs, "seed": setting.seed}}
-    params["agent"] = description["agent"]
-    manifest = {"task": setting.env, "algorithm": setting.algorithm, "study": description}
-    run = RunFolder.create(
-        log_root, _experiment(setting), manifest, {key: yaml.safe_dump(value) for key, value in params.items()}
-    )
+    run = resume or _new_run(setting, log_root)
     loop = TrainerCfg(max_iterations=setting.iterations, checkpoint_interval=setting.iterations)
-    trainer = Trainer(env, agent, run, loop, {"task": setting.env, "algorithm": setting.algorithm})
+    description = {
+        "task": setting.env,
+        "algorithm": setting.algorithm,
+        "num_envs": setting.num_envs,
+        "seed": setting.seed,
+        "study": setting.description(),
+    }
+    trainer = Trainer(env, agent, run, loop, description)
     last_tenth = max(1, setting.iterations // 10) * cfg.rollouts
     trainer.episodes.window = max(1, agent.layout.block_size * last_tenth // env.episode_length)
-    with open(run.path / "log.txt", "w", encoding="utf-8") as log, contextlib.redirect_stdout(log):
+    if resume is not None:
+        saved = checkpoint.load(checkpoint.latest(resume))
+        trainer.restore(saved)
+        session.rewind(run, saved)
+    with open(run.path / "log.txt", "a", encoding="utf-8") as log, contextlib.redirect_stdout(log):
         stopped = trainer.train()
     if stopped:
         raise KeyboardInterrupt(stopped)
     return run
+
+
+def _new_run(setting: Setting, log_root: pathlib.Path) -> RunFolder:
+    description = setting.description()
+    params = {"env": {"name": setting.env, "num_envs": setting.num_envs, "seed": setting.seed}}
+    params["agent"] = description["agent"]
+    manifest = {
+        "task": setting.env,
+        "algorithm": setting.algorithm,
+        "num_envs": setting.num_envs,
+        "seed": setting.seed,
+        "overrides": list(setting.options),
+        "trainer": {"max_iterations": setting.iterations},
+        "study": description,
+    }
+    texts = {key: yaml.safe_dump(value) for key, value in params.items()}
+    return RunFolder.create(log_root, _experiment(setting), manifest, texts)
+
+
+def setting_of(run: RunFolder) -> Setting:
+    """What decided a run.
+
+    Args:
+        run: Its folder.
+
+    Returns:
+        The setting.
+
+    Raises:
+        ValueError: If it is no run of a point environment.
+    """
+    names = [field.name for field in dataclasses.fields(Setting)]
+    study = run.manifest().get("study")
+    if not isinstance(study, dict) or any(name not in study for name in names):
+        raise ValueError(f"{run.path} is no run of this version's scripts/study.py")
+    return Setting(**{**{name: study[name] for name in names}, "options": tuple(study["options"])})
+
+
+def evaluate(run: RunFolder, episodes: int, seed: int) -> dict[str, Any]:
+    """Play the leader of a run, with sampled actions, on fresh episodes.
+
+    Args:
+        run: The run folder.
+        episodes: Number of episodes, one in each of as many environments.
+        seed: Seed of the environments and the actions.
+
+    Returns:
+        Plain values: statistics of ``return`` and ``successes``, every episode in ``episodes``, and whose they are.
+
+    Raises:
+        ValueError: If it is no run of a point environment, or its checkpoint cannot be read.
+    """
+    setting, saved = setting_of(run), checkpoint.load(checkpoint.latest(run))
+    torch.set_num_threads(1)
+    set_seed(seed)
+    env = ENVS[setting.env](episodes, seed=seed)
+    agent = build_agent(env, setting.agent_cfg(), with_memory=False)
+    agent.init()
+    agent.load_policy(saved["agent"])
+    agent.enable_training_mode(False)
+    player = agent.player(saved["blocks"]["leader"], deterministic=False)
+    returns, successes = whole_episodes(env, player, env.reset()[0])
+    figures = {"return": returns.tolist(), "successes": successes.tolist()}
+    return {
+        "task": setting.env,
+        "iteration": saved["iteration"],
+        "env_steps": saved["env_steps"],
+        "block": saved["blocks"]["leader"],
+        "actions": "stochastic",
+        "num_episodes": episodes,
+        "seed": seed,
+        **{name: summary(values) for name, values in figures.items()},
+        "episodes": figures,
+    }
 
 
 def train_all(

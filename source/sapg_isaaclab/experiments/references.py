@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -42,9 +43,36 @@ def act(env: PointEnv, behaviour: str, generator: torch.Generator) -> torch.Tens
     return getattr(env, behaviour)()
 
 
+def whole_episodes(
+    env: PointEnv, act: Callable[[torch.Tensor], torch.Tensor], observations: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Play one whole episode in every environment.
+
+    Args:
+        env: The environment, just made or reset.
+        act: From observations (N, D) to actions (N, 2).
+        observations: Those of the reset.
+
+    Returns:
+        Returns and successes of the episodes. Shape (N,) each.
+    """
+    total, counted = torch.zeros(env.num_envs), torch.zeros(env.num_envs)
+    whole = torch.zeros(env.num_envs, dtype=torch.bool)
+    waiting = ~whole
+    # the first episode of an environment begins at a random age and is not counted; the next ends within this time
+    for _ in range(2 * env.episode_length):
+        observations, rewards, terminated, truncated, infos = env.step(act(observations))
+        done = (terminated | truncated).view(-1)
+        total += rewards.view(-1) * (whole & waiting)
+        counted = torch.where(done & whole & waiting, infos["successes"], counted)
+        waiting &= ~(done & whole)
+        whole |= done
+    return total, counted
+
+
 @functools.cache
 def measure(name: str, behaviour: str, num_envs: int = 24_576) -> Reference:
-    """Play one whole episode in every environment.
+    """What a behaviour earns in one whole episode of every environment.
 
     Args:
         name: Name of the environment.
@@ -56,14 +84,6 @@ def measure(name: str, behaviour: str, num_envs: int = 24_576) -> Reference:
     """
     env = ENVS[name](num_envs)
     generator = torch.Generator().manual_seed(0)
-    total, whole, counted = torch.zeros(num_envs), torch.zeros(num_envs, dtype=torch.bool), torch.zeros(num_envs)
-    waiting = ~whole
-    # the first episode of an environment begins at a random age and is not counted; the next ends within this time
-    for _ in range(2 * env.episode_length):
-        _, rewards, terminated, truncated, infos = env.step(act(env, behaviour, generator))
-        done = (terminated | truncated).view(-1)
-        total += rewards.view(-1) * (whole & waiting)
-        counted = torch.where(done & whole & waiting, infos["successes"], counted)
-        waiting &= ~(done & whole)
-        whole |= done
+    blind = torch.empty(num_envs, 0)  # these behaviours look at the environment itself
+    total, counted = whole_episodes(env, lambda _: act(env, behaviour, generator), blind)
     return Reference(total.mean().item(), (total.std() / num_envs**0.5).item(), counted.mean().item())

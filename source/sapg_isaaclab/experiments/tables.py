@@ -34,6 +34,18 @@ class Table:
         cells = [self.headings, ("---",) * len(self.headings), *self.rows]
         return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells)
 
+    def text(self) -> str:
+        """The table for a terminal.
+
+        Returns:
+            Aligned lines joined by line breaks, without one at the end.
+        """
+        cells = [self.headings, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*cells)]
+        first, *rest = widths
+        lines = ("  ".join((row[0].ljust(first), *map(str.rjust, row[1:], rest))) for row in cells)
+        return "\n".join(line.rstrip() for line in lines)
+
     def latex(self) -> str:
         """The table for a paper, without packages beyond LaTeX's own.
 

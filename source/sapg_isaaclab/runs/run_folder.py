@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sapg_isaaclab.errors import InputError
+from sapg_isaaclab.runs.code_version import code_version
 from sapg_isaaclab.runs.files import try_folder, write_atomically
 
 MANIFEST = "run.json"
@@ -131,7 +132,7 @@ class RunFolder:
         Args:
             log_root: Folder of all experiments.
             experiment: Name of the experiment, a folder below it.
-            manifest: What ``run.json`` shall say beyond version, library, time, command and packages.
+            manifest: What ``run.json`` shall say beyond version, library, time, command, code and packages.
             params: YAML text by file name without ending: ``env`` and ``agent``.
             name: What the folder's name ends with, after the time.
 
@@ -159,6 +160,7 @@ class RunFolder:
                 "created_at": now.isoformat(),
                 "command": shlex.join([pathlib.Path(sys.executable).name, *sys.argv]),
                 "git": git_state(),
+                "code": code_version(),
                 "packages": package_versions(),
                 **manifest,
             }

@@ -1,0 +1,280 @@
+"""The paper's tables and figures as data: which runs, which number of them, and how it is shown.
+
+Everything is a plain value here. To add a suite, a line of one, a task or a scale is to add an entry.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+from sapg_isaaclab.errors import InputError
+from sapg_isaaclab.experiments.trials import Trial
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+    """A task that suites are run on."""
+
+    label: str
+    """What a table calls it."""
+
+    number: Literal["return", "successes"]
+    """What its paper reports of an episode of the leader."""
+
+    rollouts: int = 8
+    """Steps T of an iteration of SAPG, PPO and DexPBT."""
+
+    small_envs: int = 384
+    """Environments N at laptop scale."""
+
+
+TASKS = {
+    "SAPG-Allegro-Reorient": Task(label="Allegro hand", number="return"),
+    "SAPG-Shadow-Reorient": Task(label="Shadow hand", number="return"),
+    "SAPG-AllegroKuka-Regrasp": Task(label="Regrasp", number="successes", rollouts=16, small_envs=192),
+    "SAPG-AllegroKuka-Throw": Task(label="Throw", number="successes", rollouts=16, small_envs=192),
+    "SAPG-AllegroKuka-Reorient": Task(label="Reorient", number="successes", rollouts=16, small_envs=192),
+    "two_hills": Task(label="two_hills", number="return"),
+    "two_goals": Task(label="two_goals", number="return"),
+    "key_door": Task(label="key_door", number="return"),
+}
+"""The paper's five one-arm tasks, and the environments of ``experiments/point_envs.py``, which need no simulator."""
+
+POINT_TASKS = ("two_hills", "two_goals", "key_door")
+"""Tasks whose runs are those of ``scripts/study.py``."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Line:
+    """A line of a table or a figure: how something learns."""
+
+    label: str
+    """What a table calls it."""
+
+    algorithm: str = "sapg"
+    """Argument of ``--algorithm``."""
+
+    options: tuple[str, ...] = ()
+    """Options of the agent, on top of the task's; ``{minibatch}`` stands for that of the scale."""
+
+
+LINES = {
+    "ppo": Line(label="PPO", algorithm="ppo"),
+    "ppo_fixed_minibatch": Line(
+        label="PPO, fixed minibatches",
+        algorithm="ppo",
+        options=("agent.mini_batch_size={minibatch}", "agent.shuffle=true"),
+    ),
+    "dexpbt": Line(label="PBT (DexPBT)", algorithm="dexpbt"),
+    "pql": Line(label="PQL", algorithm="pql"),
+    "sapg": Line(label="SAPG"),
+    "sapg_entropy_000": Line(label="SAPG, entropy 0", options=("agent.entropy_loss_scale=0.0",)),
+    "sapg_entropy_003": Line(label="SAPG, entropy 0.003", options=("agent.entropy_loss_scale=0.003",)),
+    "sapg_entropy_005": Line(label="SAPG, entropy 0.005", options=("agent.entropy_loss_scale=0.005",)),
+    "sapg_high_off_policy": Line(label="SAPG, high off-policy ratio", options=("agent.off_policy_ratio=5.0",)),
+    "sapg_symmetric": Line(label="SAPG, symmetric", options=("agent.aggregation=symmetric",)),
+    "sapg_no_off_policy": Line(label="SAPG, without off-policy data", options=("agent.aggregation=none",)),
+}
+"""All lines by name. Any of them may be asked of any suite."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Scale:
+    """How large a suite is run."""
+
+    samples: float
+    """Environment steps of a run, all environments and policies together."""
+
+    num_envs: int | None
+    """Environments N of a run; None for the task's ``small_envs``."""
+
+    sizes: tuple[int, ...]
+    """Numbers of environments of a figure against that number."""
+
+    seeds: tuple[int, ...]
+    """Seeds."""
+
+    options: tuple[str, ...] = ()
+    """Presets and overrides of every run on a simulator."""
+
+    minibatch: int
+    """Rows of a fixed minibatch."""
+
+    episodes: int
+    """Episodes of the fresh evaluation of each run."""
+
+    device: str
+    """Where runs compute."""
+
+    hours: float | None = None
+    """Duration of a run [h] that somebody has published; None if it has to be measured."""
+
+
+SCALES = {
+    "paper": Scale(
+        samples=2e10,
+        num_envs=24_576,
+        sizes=(384, 1_536, 6_144, 24_576),
+        seeds=(1, 2, 3, 4, 5),
+        minibatch=32_768,
+        episodes=1_000,
+        device="cuda:0",
+        hours=54.0,  # "48 to 60 hours" on one GPU
+    ),
+    "laptop": Scale(
+        samples=1e6,
+        num_envs=None,
+        sizes=(96, 384, 1_536),
+        seeds=(1, 2, 3),
+        options=("presets=small",),
+        minibatch=1_536,
+        episodes=200,
+        device="cpu",
+    ),
+    "smoke": Scale(
+        samples=3e4,
+        num_envs=96,
+        sizes=(48, 96),
+        seeds=(1,),
+        options=("presets=small",),
+        minibatch=384,
+        episodes=24,
+        device="cpu",
+    ),
+}
+"""``paper`` is section 5.2 and Appendix B. ``smoke`` shows that everything runs; nothing is learned in it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Suite:
+    """A table or a figure."""
+
+    title: str
+    """What it shows."""
+
+    kind: Literal["table", "curves", "sizes"]
+    """Numbers at the end, numbers over time, or numbers at the end against the number of environments."""
+
+    lines: tuple[str, ...]
+    """Its lines."""
+
+    tasks: tuple[str, ...] = tuple(task for task in TASKS if task not in POINT_TASKS)
+    """Its tasks."""
+
+    only_largest: tuple[str, ...] = ()
+    """Lines that are run with the largest number of environments only."""
+
+
+_TABLE1 = ("ppo", "dexpbt", "pql", "sapg_entropy_000", "sapg_entropy_005")
+
+SUITES = {
+    "table1": Suite(title="Performance after training", kind="table", lines=_TABLE1),
+    "figure2": Suite(
+        title="Performance against the number of environments",
+        kind="sizes",
+        lines=("ppo", "sapg"),
+        # the paper does not say which two
+        tasks=("SAPG-Allegro-Reorient", "SAPG-AllegroKuka-Reorient"),
+        only_largest=("sapg",),
+    ),
+    "figure5": Suite(title="Performance against samples", kind="curves", lines=_TABLE1),
+    "figure6": Suite(
+        title="Ablations",
+        kind="curves",
+        lines=(
+            "sapg_entropy_000",
+            "sapg_entropy_003",
+            "sapg_entropy_005",
+            "sapg_high_off_policy",
+            "sapg_symmetric",
+            "sapg_no_off_policy",
+        ),
+    ),
+}
+"""The suites, by the paper's names."""
+
+PUBLISHED = {
+    "ppo": ("1.01e4 ± 6.31e2", "1.07e4 ± 4.90e2", "1.25 ± 1.15", "16.8 ± 0.48", "2.85 ± 0.05"),
+    "dexpbt": ("7.28e3 ± 1.24e3", "1.01e4 ± 1.80e2", "31.9 ± 2.26", "19.2 ± 1.07", "23.2 ± 4.86"),
+    "pql": ("1.01e4 ± 5.28e2", "1.28e4 ± 1.25e2", "2.73 ± 0.02", "2.62 ± 0.08", "1.66 ± 0.11"),
+    "sapg_entropy_000": ("1.23e4 ± 3.29e2", "1.17e4 ± 2.64e2", "35.7 ± 1.46", "23.7 ± 0.74", "33.2 ± 4.20"),
+    "sapg_entropy_005": ("9.14e3 ± 8.38e2", "1.28e4 ± 2.80e2", "33.4 ± 2.25", "18.7 ± 0.43", "38.6 ± 0.63"),
+}
+"""Table 1 of the paper: mean and standard error of five seeds after 2e10 samples, by line, in order of the tasks."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where the number of a run belongs."""
+
+    task: str
+    """Name of the task."""
+
+    line: str
+    """Name of the line."""
+
+    num_envs: int
+    """Number of environments."""
+
+    seed: int
+    """Seed."""
+
+
+def plan(
+    suite: str,
+    scale: str,
+    *,
+    tasks: list[str] | None = None,
+    lines: list[str] | None = None,
+    seeds: list[int] | None = None,
+) -> dict[Place, Trial]:
+    """All runs of a suite.
+
+    Args:
+        suite: One of :data:`SUITES`.
+        scale: One of :data:`SCALES`.
+        tasks: Names of tasks; the suite's by default.
+        lines: Names of lines; the suite's by default.
+        seeds: Seeds; the scale's by default.
+
+    Returns:
+        What to train, seed by seed, so that whoever stops early has something of every line. Places may share a run.
+
+    Raises:
+        InputError: If there is no such task or line.
+    """
+    chosen, size = SUITES[suite], SCALES[scale]
+    tasks, lines = list(tasks or chosen.tasks), list(lines or chosen.lines)
+    for option, names, known in (("tasks", tasks, TASKS), ("algorithms", lines, LINES)):
+        for name in names:
+            if name not in known:
+                raise InputError(f"--{option} {name} is unknown to suites; use one of {', '.join(known)}")
+    found = {}
+    for seed in dict.fromkeys(seeds or size.seeds):
+        for task in dict.fromkeys(tasks):
+            for line in dict.fromkeys(lines):
+                for num_envs in _sizes(chosen, size, task, line):
+                    found[Place(task, line, num_envs, seed)] = _trial(size, task, line, num_envs, seed)
+    return found
+
+
+def _sizes(suite: Suite, scale: Scale, task: str, line: str) -> tuple[int, ...]:
+    if suite.kind != "sizes":
+        return (scale.num_envs or TASKS[task].small_envs,)
+    return scale.sizes[-1:] if line in suite.only_largest else scale.sizes
+
+
+def _trial(scale: Scale, task: str, line: str, num_envs: int, seed: int) -> Trial:
+    how, point = LINES[line], task in POINT_TASKS
+    rollouts = Task.rollouts if how.algorithm == "pql" else TASKS[task].rollouts
+    return Trial(
+        task=task,
+        algorithm=how.algorithm,
+        num_envs=num_envs,
+        seed=seed,
+        iterations=max(1, round(scale.samples / (num_envs * rollouts))),
+        rollouts=rollouts,
+        options=(*(() if point else scale.options), *(text.format(minibatch=scale.minibatch) for text in how.options)),
+        point=point,
+    )
