@@ -95,7 +95,7 @@ def test_seeds_as_they_are_typed():
         (["table1", "--tasks", "Cartpole"], "--tasks Cartpole is unknown to suites"),
         (["table1", "--algorithms", "sac"], "--algorithms sac is unknown to suites"),
         (["table1", "--seeds", "5..1"], "--seeds 5..1 is not allowed"),
-        (["table1", "--jobs", "0"], "--jobs 0 is not allowed"),
+        (["table1", "--jobs", "0"], "argument --jobs: 0 is not allowed"),
         (["table1", "--also", "/none"], "--also /none does not exist"),
         (["table1", "--rate", "0"], "--rate 0 is not allowed"),
         (["table1", "--where", "slurm", "--tasks", "two_hills"], "use --where local"),

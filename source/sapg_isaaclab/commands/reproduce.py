@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--algorithms", nargs="+", metavar="NAME", help=f"lines; the suite's by default. Of {', '.join(LINES)}")
     add("--seeds", nargs="+", metavar="SEED", help="such as 1 2 3 or 1..5; the scale's by default")
     add("--where", default="local", choices=("local", "slurm"), help="processes of this machine, or one array job")
-    add("--jobs", type=int, default=1, help="processes at a time on this machine; default: %(default)s")
+    add("--jobs", type=cli.positive, default=1, help="processes at a time on this machine; default: %(default)s")
     add(
         "--device",
         nargs="+",
@@ -76,10 +76,8 @@ def _reproduce(argv: list[str] | None) -> int:
     from sapg_isaaclab.experiments.trials import expand_seeds
 
     args = _parser().parse_args(argv)
-    for option, low in (("jobs", 1), ("episodes", 0)):
-        value = getattr(args, option)
-        if value is not None and value < low:
-            raise InputError(f"--{option} {value} is not allowed; it must be at least {low}")
+    if args.episodes is not None and args.episodes < 0:
+        raise InputError(f"--episodes {args.episodes} is not allowed; it must be at least 0")
     if args.rate is not None and not args.rate > 0:
         raise InputError(f"--rate {args.rate:g} is not allowed; it must be above 0")
     for folder in args.also:
