@@ -31,7 +31,7 @@ def train() -> int:
         first = len(run.metrics_file.read_text().splitlines())
     else:
         manifest = {"task": option("--task"), "algorithm": option("--algorithm"), "num_envs": int(option("--num_envs")),
-                    "seed": int(option("--seed")), "trainer": {"max_iterations": total}, "init_from": None,
+                    "seed": int(option("--seed")), "trainer": {"max_iterations": total, "dump_states": 0}, "init_from": None,
                     "overrides": [word for word in sys.argv if "=" in word]}  # fmt: skip
         run, first = RunFolder.create(option("--log_root"), "stub", manifest, {}), 0
     manifest = run.manifest()

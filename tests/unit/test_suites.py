@@ -128,6 +128,7 @@ def test_an_array_job_is_written_and_printed_where_there_is_no_slurm(tmp_path, m
     assert "sbatch --parsable --array=1-2 scripts/cluster/train.sbatch @logs/reproduce/figure6_paper/array.txt" in out
     assert file.read_text().splitlines()[1] == (
         "SAPG-Allegro-Reorient --algorithm sapg --num_envs 24576 --seed 2 --run_name sapg_seed2"
+        " --dump_states 2048"
         " agent.aggregation=symmetric --max_iterations 101725 --device cuda:0"
     )
 

@@ -27,6 +27,7 @@ LOWEST = {
     "checkpoint_interval": 1,
     "checkpoint_minutes": 0.01,
     "keep_checkpoints": 0,
+    "dump_states": 0,
     "episodes": 1,
     "steps": 1,
     "video_length": 1,

@@ -68,6 +68,7 @@ def _study(argv: list[str] | None) -> int:
     train.add_argument("--seed", type=int, default=1, help="default: %(default)s")
     train.add_argument("--iterations", type=cli.positive, default=80, help="updates; default: %(default)s")
     train.add_argument("--resume", type=cli.path, metavar="RUN", help="go on with a stopped run, exactly")
+    train.add_argument("--dump_states", type=int, default=0, metavar="K", help="visited states to keep of each policy")
     train.add_argument("options", nargs="*", metavar="agent.NAME=VALUE", help="options of the agent")
     evaluate = commands.add_parser("evaluate", help="what a run's leader earns on fresh episodes, sampled actions")
     evaluate.add_argument("--run", type=cli.path, required=True, metavar="RUN", help="run folder")
@@ -139,7 +140,7 @@ def _train(args: argparse.Namespace, output: pathlib.Path) -> int:
         raise InputError("give --env for a new run, or --resume RUN to go on with one")
     resume = RunFolder(args.resume) if args.resume else None
     setting = runs.setting_of(resume) if resume else runs.Setting(
-        args.env, args.algorithm, args.num_envs, args.seed, args.iterations, tuple(args.options)
+        args.env, args.algorithm, args.num_envs, args.seed, args.iterations, tuple(args.options), args.dump_states
     )  # fmt: skip
     setting.agent_cfg()
     print(f"finished: {runs.train(setting, output, resume).path}")

@@ -43,6 +43,8 @@ def _parser() -> cli.Parser:
     add("--checkpoint_interval", type=int, help="iterations between checkpoints (50)")
     add("--checkpoint_minutes", type=float, help="longest time without a checkpoint, in minutes (15)")
     add("--keep_checkpoints", type=int, help="number of newest checkpoints kept beside the best (5; 0 keeps all)")
+    add("--dump_states", type=int, nargs="?", const=2048, metavar="K",
+        help="keep K (2048) random visited states of each policy in states.npz; 0 keeps none")  # fmt: skip
     filming.add_arguments(parser)
     experiment.add_arguments(parser)
     return parser

@@ -76,6 +76,9 @@ class Setting:
     options: tuple[str, ...] = ()
     """Options of the agent as they are typed: ``agent.NAME=VALUE``."""
 
+    dump_states: int = 0
+    """Visited states that are kept of each policy."""
+
     def agent_cfg(self) -> Any:
         """Configuration of the agent.
 
@@ -145,7 +148,11 @@ def train(setting: Setting, log_root: pathlib.Path, resume: RunFolder | None = N
     cfg = setting.agent_cfg()
     agent = build_agent(env, cfg)
     run = resume or _new_run(setting, log_root)
-    loop = TrainerCfg(max_iterations=setting.iterations, checkpoint_interval=setting.iterations)
+    loop = TrainerCfg(
+        max_iterations=setting.iterations,
+        checkpoint_interval=setting.iterations,
+        dump_states=setting.dump_states,
+    )
     description = {
         "task": setting.env,
         "algorithm": setting.algorithm,
@@ -177,7 +184,7 @@ def _new_run(setting: Setting, log_root: pathlib.Path) -> RunFolder:
         "num_envs": setting.num_envs,
         "seed": setting.seed,
         "overrides": list(setting.options),
-        "trainer": {"max_iterations": setting.iterations},
+        "trainer": {"max_iterations": setting.iterations, "dump_states": setting.dump_states},
         "study": description,
     }
     texts = {key: yaml.safe_dump(value) for key, value in params.items()}

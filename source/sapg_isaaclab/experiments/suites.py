@@ -104,6 +104,9 @@ class Scale:
     episodes: int
     """Episodes of the fresh evaluation of each run."""
 
+    dump_states: int
+    """Visited states that every run keeps of each policy, for Figures 7 and 8."""
+
     device: str
     """Where runs compute."""
 
@@ -119,6 +122,7 @@ SCALES = {
         seeds=(1, 2, 3, 4, 5),
         minibatch=32_768,
         episodes=1_000,
+        dump_states=2_048,
         device="cuda:0",
         hours=54.0,  # "48 to 60 hours" on one GPU
     ),
@@ -130,6 +134,7 @@ SCALES = {
         options=("presets=small",),
         minibatch=1_536,
         episodes=200,
+        dump_states=1_024,
         device="cpu",
     ),
     "smoke": Scale(
@@ -140,6 +145,7 @@ SCALES = {
         options=("presets=small",),
         minibatch=384,
         episodes=24,
+        dump_states=256,
         device="cpu",
     ),
 }
@@ -276,5 +282,6 @@ def _trial(scale: Scale, task: str, line: str, num_envs: int, seed: int) -> Tria
         iterations=max(1, round(scale.samples / (num_envs * rollouts))),
         rollouts=rollouts,
         options=(*(() if point else scale.options), *(text.format(minibatch=scale.minibatch) for text in how.options)),
+        dump_states=scale.dump_states,
         point=point,
     )

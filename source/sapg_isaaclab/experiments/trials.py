@@ -39,6 +39,9 @@ class Trial:
     options: tuple[str, ...] = ()
     """Presets and overrides."""
 
+    dump_states: int = 0
+    """Visited states that are kept of each policy."""
+
     point: bool = False
     """Whether the task is a point environment, which needs no simulator."""
 
@@ -67,7 +70,7 @@ class Trial:
             "num_envs": self.num_envs,
             "seed": self.seed,
             "overrides": list(self.options),
-            "trainer": {"max_iterations": self.iterations},
+            "trainer": {"max_iterations": self.iterations, "dump_states": self.dump_states},
             "code": code_version(),
             "packages": package_versions(),
         }
@@ -89,7 +92,8 @@ class Trial:
             if run is not None:
                 return [*start, "--resume", str(run.path)]
             sizes = ["--num_envs", str(self.num_envs), "--iterations", str(self.iterations), "--seed", str(self.seed)]
-            return [*start, "--env", self.task, "--algorithm", self.algorithm, *sizes, *self.options]
+            kept = ["--dump_states", str(self.dump_states)]
+            return [*start, "--env", self.task, "--algorithm", self.algorithm, *sizes, *kept, *self.options]
         end = ["--max_iterations", str(self.iterations), "--device", device]
         if run is not None:
             return ["train", "--resume", str(run.path), *end]
@@ -102,7 +106,9 @@ class Trial:
             The arguments.
         """
         sizes = ["--num_envs", str(self.num_envs), "--seed", str(self.seed)]
-        return ["--algorithm", self.algorithm, *sizes, "--run_name", f"{self.algorithm}_seed{self.seed}", *self.options]
+        name = ["--run_name", f"{self.algorithm}_seed{self.seed}"]
+        kept = ["--dump_states", str(self.dump_states)]
+        return ["--algorithm", self.algorithm, *sizes, *name, *kept, *self.options]
 
     def evaluate(self, run: RunFolder, episodes: int, device: str) -> list[str]:
         """Arguments that evaluate the leader's sampled actions on fresh episodes.
@@ -239,7 +245,8 @@ def _key(described: dict[str, Any], any_code: bool) -> str:
     names = ("task", "algorithm", "num_envs", "seed", *(() if any_code else ("code", "packages")))
     content = {name: described.get(name) for name in names}
     content["overrides"] = sorted(described.get("overrides") or [])
-    content["iterations"] = (described.get("trainer") or {}).get("max_iterations")
+    trainer = described.get("trainer") or {}
+    content["iterations"], content["dump_states"] = trainer.get("max_iterations"), trainer.get("dump_states") or 0
     content["init_from"] = described.get("init_from")
     content["library"] = described.get("library", LIBRARY)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

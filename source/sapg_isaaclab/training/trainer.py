@@ -9,18 +9,20 @@ import time
 from typing import Any
 
 import torch
+from skrl.utils.spaces.torch import compute_space_size
 
 from sapg_isaaclab.agents.ranks import Ranks
 from sapg_isaaclab.errors import TrainingError, warn
 from sapg_isaaclab.runs import checkpoint, metrics
 from sapg_isaaclab.runs.run_folder import RunFolder, package_versions
-from sapg_isaaclab.training import distributed
+from sapg_isaaclab.training import distributed, visited
 from sapg_isaaclab.training.clips import Clips
 from sapg_isaaclab.training.env_log import EnvLog
 from sapg_isaaclab.training.episodes import EpisodeTracker
 from sapg_isaaclab.training.not_finite import FiniteCheck
 from sapg_isaaclab.training.progress import Progress
 from sapg_isaaclab.training.signals import StopFlag
+from sapg_isaaclab.training.visited import VisitedStates
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -38,6 +40,9 @@ class TrainerCfg:
 
     keep_checkpoints: int = 5
     """Number of newest checkpoints that are kept, beside the best; 0 keeps all."""
+
+    dump_states: int = 0
+    """Observations of each block that are kept, drawn uniformly from all that were acted on; 0 keeps none."""
 
     logger: str = "tensorboard"
     """``tensorboard``, or ``wandb`` for Weights & Biases in addition."""
@@ -98,6 +103,10 @@ class Trainer:
         self._observations: torch.Tensor | None = None
         self._finite = FiniteCheck(env.num_envs, env.device)
         self._env_log = EnvLog(self.ranks)
+        self._visited: VisitedStates | None = None  # on several ranks, those of rank 0
+        if cfg.dump_states and self.ranks.is_main:
+            size, seed = compute_space_size(env.observation_space), self.description.get("seed", 0)
+            self._visited = VisitedStates(agent.layout, self.rollouts, size, cfg.dump_states, env.device, seed)
         # of rank 0; the others write there too, where they see what stops a run
         folder = self.ranks.gather(str(run.path) if run else None)[0]
         self._folder = pathlib.Path(folder) if folder else None
@@ -124,6 +133,8 @@ class Trainer:
         self.iteration, self.env_steps = state["iteration"], state["env_steps"]
         self.wall_time_s, self.best, self.wandb_id = state["wall_time_s"], state["best"], state["wandb_id"]
         self.episodes.load_state_dict(own["episodes"])
+        if self._visited is not None and state.get("visited"):
+            self._visited.load_state_dict(state["visited"])
         self._observations, _ = self.env.reset()
         restored = None
         if own["env"] is not None and hasattr(self.env.unwrapped, "load_state_dict"):
@@ -216,6 +227,8 @@ class Trainer:
         collected = time.monotonic()
         self.agent.post_interaction(**clock)  # the last one is the update
         self.iteration += 1
+        if self._visited is not None:
+            self._visited.finish_iteration(self.iteration)
         env_steps = self.rollouts * self.env.num_envs * self.ranks.size
         self.env_steps += env_steps
         self.episodes.finish_iteration()
@@ -235,6 +248,8 @@ class Trainer:
 
     def _step(self, states: torch.Tensor | None, index: int, timestep: int, timesteps: int) -> torch.Tensor | None:
         observations = self._observations
+        if self._visited is not None:
+            self._visited.step(self.iteration + 1, index, observations)
         with torch.no_grad():
             actions, _ = self.agent.act(observations, states, timestep=timestep, timesteps=timesteps)
             next_observations, rewards, terminated, truncated, infos = self.env.step(actions)
@@ -319,6 +334,8 @@ class Trainer:
             if is_best:
                 checkpoint.point(self.run, "best", path)
             checkpoint.prune(self.run, self.cfg.keep_checkpoints)
+            if state["visited"]:
+                visited.write(self.run.path / visited.FILE, state["visited"], self.agent.leader)
         except OSError as error:
             raise TrainingError(f"cannot write in {self.run.path}: {error}; checkpoint {path} is intact") from error
 
@@ -372,6 +389,7 @@ class Trainer:
             "agent": agent,
             "other_ranks": distributed.gather_states(self.ranks, own),
             "best": self.best,
+            "visited": self._visited.state_dict() if self._visited is not None else None,
             "wandb_id": self.wandb_id,
             "versions": package_versions(),
         }
