@@ -30,9 +30,15 @@ def train() -> int:
         run = RunFolder(option("--resume"))
         first = len(run.metrics_file.read_text().splitlines())
     else:
-        manifest = {"task": option("--task"), "algorithm": option("--algorithm"), "num_envs": int(option("--num_envs")),
-                    "seed": int(option("--seed")), "trainer": {"max_iterations": total, "dump_states": 0}, "init_from": None,
-                    "overrides": [word for word in sys.argv if "=" in word]}  # fmt: skip
+        manifest = {
+            "task": option("--task"),
+            "algorithm": option("--algorithm"),
+            "num_envs": int(option("--num_envs")),
+            "seed": int(option("--seed")),
+            "overrides": [word for word in sys.argv if "=" in word],
+            "trainer": {"max_iterations": total},
+            "init_from": None,
+        }
         run, first = RunFolder.create(option("--log_root"), "stub", manifest, {}), 0
     manifest = run.manifest()
     with StopFlag() as stop, open(run.metrics_file, "a") as file:

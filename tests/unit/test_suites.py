@@ -5,8 +5,10 @@ import subprocess
 import pytest
 import yaml
 
+from sapg_isaaclab.agents.pql import PqlCfg
 from sapg_isaaclab.agents.sapg.cfg import ABLATIONS
 from sapg_isaaclab.commands import reproduce
+from sapg_isaaclab.commands.agent_options import agent_options
 from sapg_isaaclab.errors import InputError
 from sapg_isaaclab.experiments import point_runs, suites
 from sapg_isaaclab.experiments.point_envs import ENVS
@@ -55,26 +57,13 @@ def test_every_run_on_a_point_environment_is_a_valid_setting(suite, scale):
         assert cfg.rollouts == trial.rollouts
 
 
-def test_steps_of_an_iteration_are_those_of_the_tasks_agents():
-    from isaaclab_tasks.utils import PresetCfg
-
-    from sapg_isaaclab.tasks.allegro_kuka.agents import allegrokuka
-    from sapg_isaaclab.tasks.in_hand.agents import allegro, shadow
-
-    found = {"Sapg": set(), "DexPbt": set(), "Pql": set()}
-    for module, kuka in ((allegro, False), (shadow, False), (allegrokuka, True)):
-        for name, presets in vars(module).items():
-            kind = next((kind for kind in found if name.endswith(f"{kind}Cfg")), None)
-            if kind and isinstance(presets, type) and issubclass(presets, PresetCfg):
-                found[kind].add((kuka, presets().default.rollouts))
-    assert found == {
-        "Sapg": {(False, 8), (True, 16)},
-        "DexPbt": {(False, 8), (True, 16)},
-        "Pql": {(False, 8), (True, 8)},
-    }
-    for task, each in suites.TASKS.items():
-        assert each.rollouts == (16 if "Kuka" in task else 8)
-    assert suites.Task.rollouts == 8  # of PQL, on every task
+@pytest.mark.parametrize("task", [task for task in suites.TASKS if task not in suites.POINT_TASKS])
+def test_steps_of_an_iteration_are_those_of_the_tasks_agents(task):
+    options = agent_options(task)
+    for kind in ("sapg", "dexpbt"):
+        assert options[kind]["default"]["rollouts"] == suites.TASKS[task].rollouts
+    assert not any("rollouts" in each for each in options["pql"].values())
+    assert PqlCfg().rollouts == suites.Task.rollouts
 
 
 def test_point_tasks_are_the_point_environments():
