@@ -200,6 +200,7 @@ def test_table_and_figures_of_every_kind(tmp_path):
 
     data = {
         "suite": "table1", "scale": "smoke", "title": "A title", "kind": "table", "samples": 200, "planned": 5,
+        "diversity": [],
         "tasks": {TASK: "Allegro hand"}, "numbers": {TASK: "return"},
         "lines": {"ppo": "PPO", "sapg": "SAPG", "pql": "PQL"},
         "runs": [run("ppo", 96, 1, 2.0, 10.0), run("ppo", 96, 2, 4.0, 20.0), run("sapg", 96, 1, 5.0, None)],

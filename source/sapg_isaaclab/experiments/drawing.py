@@ -18,7 +18,7 @@ NOTHING = "–"  # noqa: RUF001
 
 
 def table(data: dict[str, Any]) -> Table:
-    """The numbers at the end of training.
+    """The numbers at the end of training, or of Figures 7 and 8.
 
     Args:
         data: What ``collect`` returned.
@@ -26,8 +26,12 @@ def table(data: dict[str, Any]) -> Table:
     Returns:
         A row for each line; at the paper's scale, another with the paper's numbers. A column for each task, or for each
         task and number of environments. In a cell: mean and standard error over seeds of the leader's mean in training,
-        then that of the fresh evaluations, then the number of seeds.
+        then that of the fresh evaluations, then the number of seeds. For Figures 7 and 8: a row for each set of states
+        and, over seeds, the number of principal components that hold 90 % of its variance, or the error of the
+        autoencoder with eight hidden units (or the most, if fewer).
     """
+    if data["diversity"]:
+        return _diversity_table(data)
     columns = _columns(data)
     many = len({size for _, size in columns}) > 1
     heads = [
@@ -80,21 +84,21 @@ def draw(data: dict[str, Any], stem: pathlib.Path) -> list[pathlib.Path]:
     Raises:
         OSError: If one cannot be written.
     """
-    tasks = [task for task in data["tasks"] if any(run["task"] == task and run["curve"][0] for run in data["runs"])]
+    shown = data["diversity"] or [run for run in data["runs"] if run["curve"][0]]
+    tasks = [task for task in data["tasks"] if any(entry["task"] == task for entry in shown)]
     if not tasks:
         return []
     figure, panels = figures.begin(1, len(tasks), size=(4.2 * len(tasks) + 0.8, 4.0), squeeze=False)
-    show = _sizes if data["kind"] == "sizes" else _curves
+    show = _diversity if data["diversity"] else _sizes if data["kind"] == "sizes" else _curves
     for axes, task in zip(panels[0], tasks):
         show(data, task, axes)
         axes.set_title(data["tasks"][task])
-        axes.set_ylabel(f"{data['numbers'][task]} of an episode, leader")
         axes.grid(alpha=0.3)
     handles = {label: handle for axes in panels[0] for handle, label in zip(*axes.get_legend_handles_labels())}
     figure.legend(
         handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, len(handles)), frameon=False
     )
-    counts = [len(_runs(data, run["task"], run["line"], run["num_envs"])) for run in data["runs"]]
+    counts = [len({entry["seed"] for entry in shown if entry["task"] == task}) for task in tasks]
     seeds = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
     figure.suptitle(f"{data['title']}: {data['scale']} scale, {seeds} seeds, mean and standard error")
     return figures.write(figure, stem)
@@ -112,6 +116,43 @@ def _curves(data: dict[str, Any], task: str, axes: Any) -> None:
             axes.plot(steps, mean, color=f"C{index}", linewidth=2.0, label=label)
             axes.fill_between(steps, mean - error, mean + error, color=f"C{index}", alpha=0.25, linewidth=0)
     axes.set_xlabel("environment steps")
+    axes.set_ylabel(f"{data['numbers'][task]} of an episode, leader")
+
+
+def _diversity(data: dict[str, Any], task: str, axes: Any) -> None:
+    entries = [entry for entry in data["diversity"] if entry["task"] == task]
+    colors: dict[str, str] = {}
+    for name in dict.fromkeys(entry["set"] for entry in entries):
+        line, _, part = name.partition(", ")
+        color = colors.setdefault(line, f"C{len(colors)}")
+        mean, error = mean_and_standard_error([entry["y"] for entry in entries if entry["set"] == name])
+        x = next(entry["x"] for entry in entries if entry["set"] == name)
+        if part.startswith("follower"):
+            label = f"{line}, each follower" if part == "follower 1" else None
+            axes.plot(x, mean, color=color, linewidth=0.8, alpha=0.6, label=label)
+            continue
+        axes.plot(x, mean, color=color, linewidth=2.0, linestyle="--" if part == "leader" else "-", label=name)
+        axes.fill_between(x, mean - error, mean + error, color=color, alpha=0.2, linewidth=0)
+    if data["kind"] == "autoencoder":
+        axes.set_xscale("log", base=2)
+    axes.set_xlabel("principal components" if data["kind"] == "pca" else "hidden units")
+    axes.set_ylabel("mean squared error")
+
+
+def _diversity_table(data: dict[str, Any]) -> Table:
+    def number(entry: dict[str, Any]) -> float:
+        errors = np.asarray(entry["y"])
+        if data["kind"] == "pca":
+            return float(np.argmax(errors <= 0.1 * errors[0]))
+        return float(errors[max(index for index, width in enumerate(entry["x"]) if width <= 8)])
+
+    rows = []
+    for name in dict.fromkeys(entry["set"] for entry in data["diversity"]):
+        cells = [[number(entry) for entry in data["diversity"] if (entry["task"], entry["set"]) == (task, name)]
+                 for task in data["tasks"]]  # fmt: skip
+        rows.append((name, *(_number(values) for values in cells)))
+    what = "components for 90 % of the variance" if data["kind"] == "pca" else "error with 8 hidden units"
+    return Table(("states", *(f"{label}, {what}" for label in data["tasks"].values())), rows)
 
 
 def _sizes(data: dict[str, Any], task: str, axes: Any) -> None:
@@ -133,6 +174,7 @@ def _sizes(data: dict[str, Any], task: str, axes: Any) -> None:
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.minorticks_off()
     axes.set_xlabel("number of environments")
+    axes.set_ylabel(f"{data['numbers'][task]} of an episode, leader")
 
 
 def _columns(data: dict[str, Any]) -> list[tuple[str, int]]:

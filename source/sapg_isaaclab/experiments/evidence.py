@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sapg_isaaclab.experiments import diversity
 from sapg_isaaclab.experiments.suites import LINES, SCALES, SUITES, TASKS, Place
 from sapg_isaaclab.experiments.trials import Shelf, Trial
 from sapg_isaaclab.runs import metrics
@@ -30,7 +31,11 @@ def collect(suite: str, scale: str, trials: dict[Place, Trial], shelf: Shelf, ep
     Returns:
         Plain values: ``suite``, ``scale``, ``kind``, ``samples``, ``tasks`` and ``lines`` (labels by name), ``planned``
         (number of runs) and ``runs``, one entry for each finished run; see :func:`outcome`. Besides ``commits``,
-        ``code`` and ``packages``, of all of them.
+        ``code`` and ``packages``, of all of them. Figures 7 and 8 have ``diversity``, the entries of
+        :func:`~sapg_isaaclab.experiments.diversity.measure` for every task and seed whose runs are all done.
+
+    Raises:
+        ValueError: If runs have kept too few states to compare.
     """
     runs, manifests = [], []
     for place, trial in trials.items():
@@ -41,6 +46,7 @@ def collect(suite: str, scale: str, trials: dict[Place, Trial], shelf: Shelf, ep
                 {"task": place.task, "line": place.line, "num_envs": place.num_envs, "seed": place.seed} | entry
             )
             manifests.append(run.manifest())
+    states = _diversity(suite, trials, shelf) if SUITES[suite].kind in ("pca", "autoencoder") else []
     packages: dict[str, list[str]] = {}
     for manifest in manifests:
         for name, version in manifest["packages"].items():
@@ -57,6 +63,7 @@ def collect(suite: str, scale: str, trials: dict[Place, Trial], shelf: Shelf, ep
         "lines": {line: LINES[line].label for line in dict.fromkeys(place.line for place in trials)},
         "planned": len(trials),
         "runs": runs,
+        "diversity": states,
         "commits": sorted({(manifest.get("git") or {}).get("commit") or "unknown" for manifest in manifests}),
         "code": sorted({manifest.get("code") or "unknown" for manifest in manifests}),
         "packages": {name: ", ".join(dict.fromkeys(versions)) for name, versions in packages.items()},
@@ -92,6 +99,23 @@ def outcome(run: RunFolder, trial: Trial, number: str, episodes: int) -> dict[st
         "env_steps": rows[-1]["env_steps"],
         "wall_time_s": rows[-1].get("Perf/wall_time_s"),
     }
+
+
+def _diversity(suite: str, trials: dict[Place, Trial], shelf: Shelf) -> list[dict[str, Any]]:
+    groups: dict[tuple[str, int], dict[str, np.ndarray]] = {}
+    missing = set()
+    for place, trial in trials.items():
+        group, (run, iteration) = (place.task, place.seed), shelf.find(trial)
+        if run is None or iteration < trial.iterations:
+            missing.add(group)
+        elif group not in missing:
+            groups.setdefault(group, {}).update(diversity.state_sets(run.path, LINES[place.line].label))
+    return [
+        {"task": task, "seed": seed} | line
+        for (task, seed), sets in groups.items()
+        if (task, seed) not in missing
+        for line in diversity.measure(SUITES[suite].kind, sets)
+    ]
 
 
 def _evaluation(file: pathlib.Path, number: str) -> dict[str, float] | None:

@@ -58,6 +58,9 @@ class Line:
     options: tuple[str, ...] = ()
     """Options of the agent, on top of the task's; ``{minibatch}`` stands for that of the scale."""
 
+    share: float = 1.0
+    """Part of the scale's samples that is enough."""
+
 
 LINES = {
     "ppo": Line(label="PPO", algorithm="ppo"),
@@ -75,8 +78,14 @@ LINES = {
     "sapg_high_off_policy": Line(label="SAPG, high off-policy ratio", options=("agent.off_policy_ratio=5.0",)),
     "sapg_symmetric": Line(label="SAPG, symmetric", options=("agent.aggregation=symmetric",)),
     "sapg_no_off_policy": Line(label="SAPG, without off-policy data", options=("agent.aggregation=none",)),
+    "random": Line(
+        label="random policy",
+        algorithm="ppo",
+        options=("agent.learning_rate_schedule=fixed", "agent.learning_rate=1e-12"),
+        share=0.05,
+    ),
 }
-"""All lines by name. Any of them may be asked of any suite."""
+"""All lines by name. Any of them may be asked of any suite. ``random`` is a policy that stays as it was made."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -159,8 +168,9 @@ class Suite:
     title: str
     """What it shows."""
 
-    kind: Literal["table", "curves", "sizes"]
-    """Numbers at the end, numbers over time, or numbers at the end against the number of environments."""
+    kind: Literal["table", "curves", "sizes", "pca", "autoencoder"]
+    """Numbers at the end, numbers over time, numbers at the end against the number of environments, or how different
+    the visited states are."""
 
     lines: tuple[str, ...]
     """Its lines."""
@@ -172,6 +182,9 @@ class Suite:
     """Lines that are run with the largest number of environments only."""
 
 
+_TWO_TASKS = ("SAPG-Allegro-Reorient", "SAPG-AllegroKuka-Reorient")
+"""Where the paper does not say which tasks it shows."""
+
 _TABLE1 = ("ppo", "dexpbt", "pql", "sapg_entropy_000", "sapg_entropy_005")
 
 SUITES = {
@@ -180,8 +193,7 @@ SUITES = {
         title="Performance against the number of environments",
         kind="sizes",
         lines=("ppo", "sapg"),
-        # the paper does not say which two
-        tasks=("SAPG-Allegro-Reorient", "SAPG-AllegroKuka-Reorient"),
+        tasks=_TWO_TASKS,
         only_largest=("sapg",),
     ),
     "figure5": Suite(title="Performance against samples", kind="curves", lines=_TABLE1),
@@ -196,6 +208,18 @@ SUITES = {
             "sapg_symmetric",
             "sapg_no_off_policy",
         ),
+    ),
+    "figure7": Suite(
+        title="What principal components leave of the visited states",
+        kind="pca",
+        lines=("sapg", "ppo", "random"),
+        tasks=_TWO_TASKS,
+    ),
+    "figure8": Suite(
+        title="What an autoencoder leaves of the visited states",
+        kind="autoencoder",
+        lines=("sapg", "ppo", "random"),
+        tasks=_TWO_TASKS,
     ),
 }
 """The suites, by the paper's names."""
@@ -279,7 +303,7 @@ def _trial(scale: Scale, task: str, line: str, num_envs: int, seed: int) -> Tria
         algorithm=how.algorithm,
         num_envs=num_envs,
         seed=seed,
-        iterations=max(1, round(scale.samples / (num_envs * rollouts))),
+        iterations=max(1, round(how.share * scale.samples / (num_envs * rollouts))),
         rollouts=rollouts,
         options=(*(() if point else scale.options), *(text.format(minibatch=scale.minibatch) for text in how.options)),
         dump_states=scale.dump_states,
