@@ -6,6 +6,11 @@
 ``curves`` draws a number against environment steps. ``compare`` takes the mean over the last tenth of each run and
 prints what each algorithm reaches and whether two of them differ; with ``--output`` it draws performance profiles.
 A picture without an ending is written as PNG and as SVG.
+
+    python scripts/analyze.py page docs/results.md
+
+``page`` makes anew what a page has from data: the blocks between ``<!-- made from ... -->`` and ``<!-- end -->``, and
+the figures of suites in its folder ``images``.
 """
 
 from __future__ import annotations
@@ -42,6 +47,8 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--last", type=float, default=0.1, metavar="SHARE", help="end of a run that counts; default: %(default)s"
     )
+    page = commands.add_parser("page", help="make the blocks of a page anew that are made from data")
+    page.add_argument("page", type=cli.path, help="Markdown file, such as docs/results.md")
     return top
 
 
@@ -59,6 +66,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _analyze(argv: list[str] | None) -> int:
     args = parser().parse_args(argv)
+    if args.command == "page":
+        return _page(pathlib.Path(args.page))
     output = pathlib.Path(args.output) if args.output else None
     try:
         groups = _groups(args.runs)
@@ -71,6 +80,22 @@ def _analyze(argv: list[str] | None) -> int:
         raise InputError(one_line(error)) from error
     if output is not None:
         print(f"written to {output if output.suffix else f'{output}.png and {output}.svg'}", file=sys.stderr)
+    return 0
+
+
+def _page(page: pathlib.Path) -> int:
+    from sapg_isaaclab.experiments import drawing
+    from sapg_isaaclab.experiments import page as blocks
+    from sapg_isaaclab.runs.files import write_atomically
+
+    try:
+        text, suites = blocks.renewed(page), blocks.suites(page)
+        for name, data in suites.items():
+            drawing.draw(data, page.parent / "images" / f"{name}.png")
+        write_atomically(page, text)
+    except (OSError, ValueError) as error:
+        raise InputError(one_line(error)) from error
+    print(f"{page}: {text.count('<!-- made from')} blocks, {len(suites)} figures")
     return 0
 
 
