@@ -125,6 +125,8 @@ def test_an_array_job_is_written_and_printed_where_there_is_no_slurm(tmp_path, m
 def test_an_array_is_submitted_once_while_it_is_queued(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "bin").mkdir()
+    (tmp_path / "scripts" / "cluster").mkdir(parents=True)
+    (tmp_path / "scripts" / "cluster" / "train.sbatch").touch()
     for name, body in {"sbatch": 'echo "$@" >>calls; echo "77;cluster"', "squeue": "echo 77_1 queued"}.items():
         (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / "bin" / name).chmod(0o755)

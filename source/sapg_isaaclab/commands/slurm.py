@@ -27,7 +27,7 @@ def submit(campaign: Campaign, trials: Iterable[Trial], device: str, folder: pat
         folder: Folder for the file with the arguments, ``array.txt``, and the job's number, ``submitted``.
 
     Raises:
-        InputError: If a trial needs no simulator, the last array is still queued, or Slurm refuses.
+        InputError: If a trial needs no simulator, the last array is still queued, this is no checkout, or Slurm refuses.
     """
     shelf, lines = campaign.shelf(), []
     for trial in dict.fromkeys(trials):
@@ -49,6 +49,8 @@ def submit(campaign: Campaign, trials: Iterable[Trial], device: str, folder: pat
     if shutil.which("sbatch") is None:
         print(f"there is no Slurm here; from this folder, on a machine that has it:\n  {shlex.join(command)}")
         return
+    if not SCRIPT.is_file():
+        raise InputError(f"there is no {SCRIPT} here; start this in a checkout of the project")
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode:
         raise InputError(f"sbatch refuses: {' '.join(result.stderr.split())}")

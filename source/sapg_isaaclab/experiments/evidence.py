@@ -49,7 +49,7 @@ def collect(suite: str, scale: str, trials: dict[Place, Trial], shelf: Shelf, ep
     states = _diversity(suite, trials, shelf) if SUITES[suite].kind in ("pca", "autoencoder") else []
     packages: dict[str, list[str]] = {}
     for manifest in manifests:
-        for name, version in manifest["packages"].items():
+        for name, version in (manifest.get("packages") or {}).items():
             packages.setdefault(name, []).append(version)
     return {
         "suite": suite,
