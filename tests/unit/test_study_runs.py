@@ -1,7 +1,9 @@
 import dataclasses
 import importlib.util
 import json
+import os
 import pathlib
+import signal
 
 import pytest
 
@@ -56,6 +58,52 @@ def test_interrupted_run_is_not_taken_for_finished(trained, tmp_path):
     rows = metrics.read(run)[:-1]
     run.metrics_file.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert runs.finished(TINY, tmp_path) is None
+
+
+def test_stopped_run_goes_on_and_ends_as_if_it_never_stopped(trained, tmp_path, monkeypatch):
+    class Stopping(runs.ENVS[TINY.env]):
+        steps = 0
+
+        def step(self, actions):
+            Stopping.steps += 1
+            if Stopping.steps == 5 * 8 - 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().step(actions)
+
+    with monkeypatch.context() as patch:
+        patch.setitem(runs.ENVS, TINY.env, Stopping)
+        with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+            runs.train(TINY, tmp_path)
+    (folder,) = tmp_path.glob("*/*")
+    stopped = runs.RunFolder(folder)
+    assert [row["iteration"] for row in metrics.read(stopped)] == [1, 2, 3, 4, 5]
+    assert runs.setting_of(stopped) == TINY and runs.finished(TINY, tmp_path) is None
+    assert runs.train(TINY, tmp_path, resume=stopped).path == stopped.path
+
+    def numbers(run):
+        return [{tag: value for tag, value in row.items() if "Perf/" not in tag} for row in metrics.read(run)]
+
+    assert numbers(stopped) == numbers(trained[1]) and runs.finished(TINY, tmp_path).path == stopped.path
+
+
+def test_evaluation_is_of_whole_fresh_episodes_and_repeats_itself(trained):
+    first, second = (runs.evaluate(trained[1], 30, seed=5) for _ in range(2))
+    assert (
+        first == second and first["iteration"] == 12 and first["num_episodes"] == len(first["episodes"]["return"]) == 30
+    )
+    random, optimal = (references.measure(TINY.env, name).mean for name in ("random", "optimal"))
+    assert 0.5 * random < first["return"]["mean"] < optimal
+    assert runs.evaluate(trained[1], 30, seed=6)["return"] != first["return"]
+    with pytest.raises(ValueError, match="no run of this version"):
+        runs.evaluate(runs.RunFolder(trained[0]), 30, seed=5)
+
+
+def test_options_are_those_of_the_agent():
+    assert dataclasses.replace(TINY, options=("agent.aggregation=none",)).agent_cfg().aggregation == "none"
+    for option, message in (("agent.no=1", "no such option"), ("env.no=1", "not understood"),
+                            ("agent.aggregation=some", "must be one of")):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            dataclasses.replace(TINY, options=(option,)).agent_cfg()
 
 
 @pytest.mark.slow

@@ -27,7 +27,8 @@ def submit(campaign: Campaign, trials: Iterable[Trial], device: str, folder: pat
         folder: Folder for the file with the arguments, ``array.txt``, and the job's number, ``submitted``.
 
     Raises:
-        InputError: If a trial needs no simulator, the last array is still queued, this is no checkout, or Slurm refuses.
+        InputError: If a trial needs no simulator, the last array is still queued, there is no batch script here, or
+            Slurm refuses.
     """
     shelf, lines = campaign.shelf(), []
     for trial in dict.fromkeys(trials):
