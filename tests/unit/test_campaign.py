@@ -144,11 +144,11 @@ def results(folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["killed", "stopped"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "stopped"])
 def test_whoever_is_killed_or_stopped_in_the_middle_ends_in_the_same_table(tmp_path, calls, number):
     left_alone, disturbed = tmp_path / "a", tmp_path / "b"
     campaign(left_alone).carry_out([trial(1), trial(2)], str)
-    first = start(disturbed, 0.4)
+    first = start(disturbed, 2.0)
     wait_for_iteration(disturbed, 2)
     first.send_signal(number)
     out, errors = first.communicate(timeout=60)
@@ -158,7 +158,7 @@ def test_whoever_is_killed_or_stopped_in_the_middle_ends_in_the_same_table(tmp_p
     assert second.returncode == 0, errors
     assert results(disturbed) == results(left_alone) and len(results(disturbed)) == 2
     assert len(runs(disturbed)) == 2
-    assert ("resume: " in out) == (number == signal.SIGINT)
+    assert ("resume: " in out) == (number == signal.SIGTERM)
 
 
 def test_the_numbers_of_a_run(tmp_path, calls):
