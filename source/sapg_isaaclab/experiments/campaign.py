@@ -126,19 +126,8 @@ class Campaign:
                     free = list(self._devices)
                     for job in active:
                         free.remove(job.device)
-                    shelf = self.shelf() if free and waiting else None
-                    for trial in list(waiting) if shelf else []:
-                        if not free:
-                            break
-                        if self.next_command(trial, shelf, free[0]) is None:
-                            waiting.remove(trial)
-                            continue
-                        job = self._begin(trial, free[0], folder)
-                        if job is not None:  # else another campaign is at it, or has just done it
-                            report(f"{job.verb}: {trial}")
-                            waiting.remove(trial)
-                            active.append(job)
-                            free.pop(0)
+                    if free and waiting:
+                        active += self._begin_some(waiting, free, folder, report)
                     time.sleep(_POLL_S if active or not waiting else 10 * _POLL_S)
             finally:
                 if active:
@@ -151,6 +140,25 @@ class Campaign:
             if stop.requested:
                 raise KeyboardInterrupt(stop.signal_name)
         return failed
+
+    def _begin_some(
+        self, waiting: list[Trial], free: list[str], folder: pathlib.Path, report: Callable[[str], None]
+    ) -> list[_Job]:
+        """Start as much of what waits as devices are free; what is done, or begun, waits no more."""
+        begun, shelf = [], self.shelf()
+        for trial in list(waiting):
+            if len(begun) == len(free):
+                break
+            device = free[len(begun)]
+            if self.next_command(trial, shelf, device) is None:
+                waiting.remove(trial)
+                continue
+            job = self._begin(trial, device, folder)
+            if job is not None:  # else another campaign is at it, or has just done it
+                report(f"{job.verb}: {trial}")
+                waiting.remove(trial)
+                begun.append(job)
+        return begun
 
     def _begin(self, trial: Trial, device: str, folder: pathlib.Path) -> _Job | None:
         name = trial.key()
