@@ -27,6 +27,8 @@ class Infos(TypedDict, total=False):
     final_obs: dict[str, Any]
     """``policy`` and, with a privileged state, ``critic``: the last observations of episodes that ended in this step,
     each as the environment's spaces have them. Valid only in those environments."""
+    broken: torch.Tensor
+    """Environments that had broken down and were put back in this step; their episodes do not count. Shape (N,)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -222,7 +224,7 @@ class VectorEnv(Protocol):
 
     @property
     def unwrapped(self) -> Any:
-        """The task itself, which may be a :class:`ResumableTask` and a :class:`PopulationTask`."""
+        """The task itself, which may be a :class:`ResumableTask`, a :class:`GuardedTask`, a :class:`PopulationTask`."""
         ...
 
     def reset(self) -> tuple[torch.Tensor, Any]:
@@ -254,6 +256,14 @@ class ResumableTask(Protocol):
             Observations (N, D) if whole episodes were restored; None if they begin anew.
         """
         ...
+
+
+class GuardedTask(Protocol):
+    """A task that puts environments back that have broken down."""
+
+    nan_guard: Any
+    """Has ``report()``, which a trainer asks for once an iteration, ``reported``, the resets of the run until then, and
+    ``num_envs``; see :class:`~sapg_isaaclab.tasks.nan_guard.NanGuard`."""
 
 
 class PopulationTask(Protocol):

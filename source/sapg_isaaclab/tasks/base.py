@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from isaaclab.envs import DirectRLEnv, DirectRLEnvCfg
-from isaaclab.envs.common import VecEnvStepReturn
+from isaaclab.envs import DirectRLEnv
+from isaaclab.envs.common import VecEnvObs, VecEnvStepReturn
 
-from sapg_isaaclab.tasks import randomization
+from sapg_isaaclab.tasks import nan_guard, randomization
+from sapg_isaaclab.tasks.base_cfg import TaskEnvCfg
 from sapg_isaaclab.tasks.curriculum import Curriculum
 from sapg_isaaclab.tasks.drives import HeldDrives
 from sapg_isaaclab.tasks.make import check_num_blocks, check_registration_kwargs, resolve_env_cfg
@@ -28,7 +29,16 @@ class TaskEnv(DirectRLEnv):
     ``extras["final_obs"]["policy"]``, shape (N, O), is valid in steps where some episode ended and only for those
     environments: the observation of the state the episode ended in. With ``cfg.asymmetric``, observations have the key
     ``"critic"`` beside ``"policy"``.
+
+    An environment whose physics state or actions are not finite is put back: the step terminates its episode with
+    reward 0 and counts neither for successes nor for the curriculum. ``extras["broken"]``, bool, shape (N,), says which
+    did in this step, ``extras["log"]["Metrics/nan_resets"]`` how many there were since the start.
+
+    A task gives :meth:`_prepare`, :meth:`_set_up`, :meth:`_judge`, :meth:`_pay`, and what Isaac Lab asks for:
+    ``_pre_physics_step``, ``_reset_idx`` and ``_get_observations``.
     """
+
+    cfg: TaskEnvCfg
 
     REWARD_WEIGHTS: tuple[str, ...] = ()
     """Options of the reward that may differ between environments."""
@@ -47,7 +57,7 @@ class TaskEnv(DirectRLEnv):
 
     def __init__(
         self,
-        cfg: DirectRLEnvCfg | None = None,
+        cfg: TaskEnvCfg | None = None,
         render_mode: str | None = None,
         *,
         num_envs: int | None = None,
@@ -77,11 +87,11 @@ class TaskEnv(DirectRLEnv):
         cfg = resolve_env_cfg(cfg, env_cfg_entry_point, num_envs=num_envs, device=device, seed=seed, physics=physics)
         check_num_blocks(cfg.scene.num_envs, cfg.num_blocks)
         enable_if_asked(cfg, render_mode)
-        threads = getattr(cfg, "physx_threads", None)
-        check_physx_threads(threads)
+        check_physx_threads(cfg.physx_threads)
+        nan_guard.check(cfg.on_nan, cfg.nan_limit)
         check_asymmetry(cfg)
         randomization.renew(cfg)
-        with self._prepare(cfg), physx_threads(cfg.sim.physics, threads):
+        with self._prepare(cfg), physx_threads(cfg.sim.physics, cfg.physx_threads):
             super().__init__(cfg, render_mode)
         randomization.randomize(self)
         # commands that a task changes within a control step must reach the engine there
@@ -94,6 +104,9 @@ class TaskEnv(DirectRLEnv):
             for name in self.REWARD_WEIGHTS
         }
         """Weights of the reward by option, shape (N,) each; write into them for other weights in some environments."""
+        self.nan_guard = nan_guard.NanGuard(self.num_envs, self.device, on_nan=cfg.on_nan, nan_limit=cfg.nan_limit)
+        """Finds environments that are not finite."""
+        self.extras["broken"] = self.nan_guard.broken
         self.extras["successes"] = self._finished_successes
         self.extras["log"] = {}
         asymmetric = getattr(cfg, "asymmetric", False)
@@ -128,8 +141,10 @@ class TaskEnv(DirectRLEnv):
         Returns:
             As in Gymnasium: observations, rewards, terminated, truncated, extras.
         """
+        self._asked = action.to(self.device)
+        self._not_numbers = self._asked.isnan().any(-1)
         with self.drives.hold():
-            return super().step(action)
+            return super().step(torch.where(self._not_numbers.unsqueeze(-1), 0.0, self._asked))
 
     def _apply_action(self) -> None:
         """Nothing: called in every physics step, but commands hold for the whole control step.
@@ -157,7 +172,42 @@ class TaskEnv(DirectRLEnv):
         """Look up what the scene holds and make the buffers of the task."""
         raise NotImplementedError
 
+    # what Isaac Lab asks for after physics, and of a task what is left
+
+    def _judge(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Measure, and decide which episodes end.
+
+        Returns:
+            Whether they terminated and whether time ran out, bool, shape (N,) each.
+        """
+        raise NotImplementedError
+
+    def _pay(self) -> torch.Tensor:
+        """Rewards of the step, shape (N,); also keeps the statistics and draws the next goals."""
+        raise NotImplementedError
+
+    def _get_dones(self) -> tuple[torch.Tensor, torch.Tensor]:
+        guard, seen = self.nan_guard, {**getattr(self, "obs_buf", {}), "actions": self._asked}
+        if guard.look(
+            nan_guard.physics_state(self.scene), seen, step=self.common_step_counter, suspects=self._not_numbers
+        ):
+            # so that all that is made of the state is finite; the new episode begins with the reset
+            nan_guard.put_back(self.scene, guard.broken)
+        terminated, timed_out = self._judge()
+        return terminated | guard.broken, timed_out & ~guard.broken
+
+    def _get_rewards(self) -> torch.Tensor:
+        return self._pay().masked_fill(self.nan_guard.broken, 0.0)
+
+    def _compute_observations(self) -> VecEnvObs:
+        # what sensors say is known anew after the next physics step only
+        return {name: self.nan_guard.clean(value) for name, value in super()._compute_observations().items()}
+
     # successes, and the curriculum that they move
+
+    def _finished(self) -> torch.Tensor:
+        """Which episodes ended in this step and count, bool, shape (N,)."""
+        return self.reset_buf & ~self.nan_guard.broken
 
     def _move_curriculum(self) -> None:
         """Make the next step of the curriculum if the successes that count allow it."""
@@ -166,11 +216,12 @@ class TaskEnv(DirectRLEnv):
             finished = finished[: self.num_envs // self.cfg.num_blocks]
         self.curriculum.update(self.common_step_counter, finished)
 
-    def _success_metrics(self) -> dict[str, torch.Tensor]:
-        """Successes of all environments and of every block, and of the curriculum what is each block's own, 0-dim."""
+    def _common_metrics(self) -> dict[str, torch.Tensor]:
+        """What all tasks log, 0-dim: successes, also of every block, and what each block's own curriculum is at."""
         finished = self._finished_successes
         # every goal but an episode's last was reached
         log = {"Metrics/successes": finished.mean(), "Metrics/success_rate": (finished / (finished + 1.0)).mean()}
+        log["Metrics/nan_resets"] = self.nan_guard.total.float()
         if self.cfg.num_blocks > 1:
             blocks = finished.view(self.cfg.num_blocks, -1).mean(-1)
             log |= {f"Block_{block}/successes": value for block, value in enumerate(blocks.unbind())}
@@ -188,11 +239,13 @@ class TaskEnv(DirectRLEnv):
 
         Returns:
             Numbers and tensors by name: the count of control steps, the successes of each environment's last finished
-            episode, shape (N,), which metrics and curricula are made of, and the curriculum where there is one.
+            episode, shape (N,), which metrics and curricula are made of, the count of broken environments, and the
+            curriculum where there is one.
         """
         state = {
             "common_step_counter": self.common_step_counter,
             "finished_successes": self._finished_successes.cpu().clone(),
+            "nan_resets": int(self.nan_guard.total),
         }
         return state if self.curriculum is None else {**state, "curriculum": self.curriculum.state_dict()}
 
@@ -207,5 +260,6 @@ class TaskEnv(DirectRLEnv):
         """
         self.common_step_counter = int(state["common_step_counter"])
         self._finished_successes.copy_(state["finished_successes"])
+        self.nan_guard.load(state["nan_resets"])
         if self.curriculum is not None:
             self.curriculum.load_state_dict(state["curriculum"])

@@ -50,7 +50,12 @@ class EpisodeTracker:
         self.has_successes = False
 
     def step(
-        self, index: int, rewards: torch.Tensor, done: torch.Tensor, successes: torch.Tensor | None = None
+        self,
+        index: int,
+        rewards: torch.Tensor,
+        done: torch.Tensor,
+        successes: torch.Tensor | None = None,
+        broken: torch.Tensor | None = None,
     ) -> None:
         """Take in one environment step.
 
@@ -59,6 +64,8 @@ class EpisodeTracker:
             rewards: Rewards, shape (N,).
             done: Whether the episode ended with this step, shape (N,).
             successes: Successes of the last finished episode of each environment, shape (N,), if the task counts them.
+            broken: Whether the environment had broken down, shape (N,), if the task says so: such an episode is left
+                out.
         """
         self._running[0] += rewards
         self._running[1] += 1.0
@@ -66,7 +73,7 @@ class EpisodeTracker:
         if successes is not None:
             self._values[index, 2] = successes
             self.has_successes = True
-        self._done[index] = done
+        self._done[index] = done if broken is None else done & ~broken
         self._running.masked_fill_(done, 0.0)
 
     def finish_iteration(self) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pathlib
+from typing import Any
 
 import numpy as np
 import torch
 
-from sapg_isaaclab.errors import TrainingError
+from sapg_isaaclab.errors import TrainingError, warn
+from sapg_isaaclab.runs.files import write_atomically
 
 _WHAT = {"rewards": "reward", "next_observations": "observation", "next_states": "state for the critic"}
 
@@ -68,12 +70,44 @@ class FiniteCheck:
             f" {iteration}; training stopped, the last checkpoint is intact; {len(ids)} of {len(self._step)}"
             f" environments: {shown}"
         )
-        if folder is not None:
-            path = folder / f"not_finite_{iteration}{f'_rank{rank}' if rank else ''}.npz"
-            try:
-                with open(path, "wb") as file:
-                    np.savez(file, env_ids=ids.cpu().numpy(), steps=self._step[ids].cpu().numpy(), **first)
-                text += f"; what they saw: {path}"
-            except OSError as error:
-                text += f"; what they saw could not be written ({error})"
-        raise TrainingError(text)
+        first |= {"env_ids": ids.cpu().numpy(), "steps": self._step[ids].cpu().numpy()}
+        raise TrainingError(text + _dump(folder, "not_finite", iteration, rank, first))
+
+
+def report_resets(task: Any, iteration: int, folder: pathlib.Path | None, rank: int = 0) -> None:
+    """Tell of the environments that a task had to put back in an iteration because they had broken down.
+
+    Args:
+        task: The task; one without a :class:`~sapg_isaaclab.tasks.nan_guard.NanGuard` has nothing to tell.
+        iteration: The iteration under way, counted from 1.
+        folder: Where to write what the first of them saw; None for nowhere.
+        rank: Number of this process, part of the file's name.
+
+    Raises:
+        TrainingError: If the task's options say that training ends there.
+    """
+    guard = getattr(task, "nan_guard", None)
+    report = guard.report() if guard is not None else None
+    if report is None or not report.new:
+        return
+    text = (
+        f"{report.new} of {guard.num_envs} environments had a physics state or actions that are not finite (NaN or"
+        f" infinite) in iteration {iteration}"
+    )
+    kept = _dump(folder, "nan_resets", iteration, rank, report.kept) if report.kept else ""
+    if report.reason:
+        raise TrainingError(f"{text}: {report.reason}; training stopped, the last checkpoint is intact{kept}")
+    if report.kept:
+        warn(f"{text}; they began new episodes{kept}")
+
+
+def _dump(folder: pathlib.Path | None, name: str, iteration: int, rank: int, arrays: dict[str, np.ndarray]) -> str:
+    """Write what environments saw; returns what to say of it."""
+    if folder is None:
+        return ""
+    path = folder / f"{name}_{iteration}{f'_rank{rank}' if rank else ''}.npz"
+    try:
+        write_atomically(path, lambda file: np.savez(file, **arrays))
+    except OSError as error:
+        return f"; what they saw could not be written ({error})"
+    return f"; what they saw: {path}"

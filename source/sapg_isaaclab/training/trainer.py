@@ -19,7 +19,7 @@ from sapg_isaaclab.training import distributed, visited
 from sapg_isaaclab.training.clips import Clips
 from sapg_isaaclab.training.env_log import EnvLog
 from sapg_isaaclab.training.episodes import EpisodeTracker
-from sapg_isaaclab.training.not_finite import FiniteCheck
+from sapg_isaaclab.training.not_finite import FiniteCheck, report_resets
 from sapg_isaaclab.training.progress import Progress
 from sapg_isaaclab.training.signals import StopFlag
 from sapg_isaaclab.training.visited import VisitedStates
@@ -224,6 +224,7 @@ class Trainer:
                 self.agent.pre_interaction(**clock)
                 states = self._step(states, index, **clock)
             self._finite.raise_if_found(self.iteration + 1, self._folder, self.ranks.rank)
+            report_resets(self.env.unwrapped, self.iteration + 1, self._folder, self.ranks.rank)
         collected = time.monotonic()
         self.agent.post_interaction(**clock)  # the last one is the update
         self.iteration += 1
@@ -268,7 +269,7 @@ class Trainer:
                 timesteps=timesteps,
             )
             done = (terminated | truncated).view(-1)
-            self.episodes.step(index, rewards.view(-1), done, infos.get("successes"))
+            self.episodes.step(index, rewards.view(-1), done, infos.get("successes"), infos.get("broken"))
             self._finite.step(
                 index,
                 observations=observations,
@@ -295,6 +296,9 @@ class Trainer:
 
     def _env_metrics(self) -> dict[str, float]:
         row = self._env_log.finish_iteration()
+        guard = getattr(self.env.unwrapped, "nan_guard", None)
+        if guard is not None:  # a count since the start has no mean over an iteration
+            row["Metrics/nan_resets"] = float(sum(self.ranks.gather(guard.reported)))
         if self.episodes.has_successes:
             # ours run over the same episodes and more of them; two meanings under one tag would confuse
             row = {tag: value for tag, value in row.items() if not tag.startswith(("Leader/", "Block_"))}

@@ -3,8 +3,8 @@
 Positions are in the environment frame [m], quaternions xyzw, joints in the order of ``cfg.joint_names`` whatever order
 the physics engine uses, fingers in the order index, middle, ring, thumb.
 
-A control step, in the order of :class:`DirectRLEnv`: targets and pushes; physics; ``_get_dones`` keeps joints within
-their limits, measures, counts and decides; ``_get_rewards`` pays, logs and draws the next goals; episodes that ended
+A control step, in the order of :class:`DirectRLEnv`: targets and pushes; physics; ``_judge`` keeps joints within
+their limits, measures, counts and decides; ``_pay`` pays, logs and draws the next goals; episodes that ended
 start anew; ``_get_observations`` shows the state as it then is.
 """
 
@@ -167,7 +167,7 @@ class AllegroKukaEnv(TaskEnv):
 
     # dones, rewards
 
-    def _get_dones(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def _judge(self) -> tuple[torch.Tensor, torch.Tensor]:
         cfg = self.cfg
         self._move_curriculum()
         self.stops.hold(self.joint_pos, self.joint_vel)
@@ -200,7 +200,7 @@ class AllegroKukaEnv(TaskEnv):
         timed_out = self.episode_length_buf >= self.max_episode_length - 1
         return terminated, timed_out & ~terminated
 
-    def _get_rewards(self) -> torch.Tensor:
+    def _pay(self) -> torch.Tensor:
         cfg, lifted, weights = self.cfg, self.lifted, self.reward_weights
         joint_vel = self.joint_vel
         terms = torch.stack(
@@ -220,12 +220,12 @@ class AllegroKukaEnv(TaskEnv):
         reward = terms.sum(-1)
         self.last_reward.copy_(reward)
         self._episode_terms += terms
-        done = self.reset_buf
+        done = self._finished()
         self._finished_successes.copy_(torch.where(done, self.successes, self._finished_successes))
         self._finished_terms.copy_(torch.where(done.unsqueeze(-1), self._episode_terms, self._finished_terms))
         self._write_metrics(terms)
         # the next goal is drawn here, so that the coming observation already shows it
-        self._draw_next_goals(self._reached & ~done)
+        self._draw_next_goals(self._reached & ~self.reset_buf)
         return reward
 
     def _draw_next_goals(self, reached: torch.Tensor) -> None:
@@ -372,7 +372,7 @@ class AllegroKukaEnv(TaskEnv):
 
     def _write_metrics(self, terms: torch.Tensor) -> None:
         objective = self.curriculum.true_objective(self._finished_successes)
-        log = self._success_metrics() | {
+        log = self._common_metrics() | {
             "Metrics/success_tolerance": self.curriculum.values["tolerance"].mean(),
             "Metrics/true_objective": objective.mean(),
             "Metrics/keypoint_distance": self.measured.keypoint_distance.mean(),

@@ -12,7 +12,6 @@ from typing import Literal
 
 import isaaclab.sim as sim_utils
 from isaaclab.assets import ArticulationCfg, AssetBaseCfg, RigidObjectCfg
-from isaaclab.envs import DirectRLEnvCfg
 from isaaclab.scene import InteractiveSceneCfg
 from isaaclab.sim import SimulationCfg
 from isaaclab.sim.spawners.materials import RigidBodyMaterialBaseCfg
@@ -32,6 +31,7 @@ from sapg_isaaclab.assets.robots import (
 )
 from sapg_isaaclab.assets.tables.bucket import GOAL_HEIGHT
 from sapg_isaaclab.tasks import randomization
+from sapg_isaaclab.tasks.base_cfg import TaskEnvCfg
 from sapg_isaaclab.tasks.host_memory import ensure_host_memory
 from sapg_isaaclab.tasks.physics import DEFAULT_DEVICE, DEFAULT_NUM_ENVS, PhysicsPresets
 from sapg_isaaclab.tasks.pose_estimate import PoseEstimateCfg
@@ -178,11 +178,10 @@ class CurriculumCfg:
 
 
 @configclass
-class AllegroKukaEnvCfg(DirectRLEnvCfg):
+class AllegroKukaEnvCfg(TaskEnvCfg):
     """What the three tasks share; a task adds its goal, objects and lengths."""
 
     decimation = 2
-    is_finite_horizon = False
     # the autoreset hides the state an episode ended in, which an agent that bootstraps time-outs needs
     compute_final_obs = True
     action_space = 23
@@ -219,14 +218,6 @@ class AllegroKukaEnvCfg(DirectRLEnvCfg):
     randomization_seed: int | None = None
     """Seed of what is drawn once, such as friction; None for the environment's. The training script sets it to the
     run's, so that a resumed run draws the same."""
-
-    physx_threads: int | None = None
-    """Worker threads of PhysX without Isaac Sim; None for as many as there are cores for this process. The motion does
-    not depend on it."""
-
-    num_blocks: int = 1
-    """Number of policy blocks: each gets the same mix of objects, and the metrics distinguish them. The training
-    script sets it."""
 
     deterministic_evaluation: bool = False
     """Whether policies are played without their noise; the official code keeps it in these tasks."""
@@ -373,11 +364,6 @@ class AllegroKukaEnvCfg(DirectRLEnvCfg):
 
     camera_lookat: tuple[float, float, float] = (0.02, 0.25, 0.66)
     """What viewers look at, in the frame of the environment they show [m]."""
-
-    def play_mode(self) -> None:
-        """Make the scene small enough to watch."""
-        super().play_mode()
-        self.scene.num_envs = min(self.scene.num_envs, 16)
 
 
 @configclass

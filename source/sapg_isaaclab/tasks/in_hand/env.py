@@ -122,7 +122,7 @@ class InHandReorientEnv(TaskEnv):
 
     # dones, rewards
 
-    def _get_dones(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def _judge(self) -> tuple[torch.Tensor, torch.Tensor]:
         if self.cfg.curriculum.enabled:
             self._move_curriculum()
         self._position_error = torch.linalg.vector_norm(self.object_pos - self._goal_pos, dim=-1)
@@ -132,7 +132,7 @@ class InHandReorientEnv(TaskEnv):
         timed_out = self.episode_length_buf >= self.max_episode_length - 1
         return self._fallen, timed_out
 
-    def _get_rewards(self) -> torch.Tensor:
+    def _pay(self) -> torch.Tensor:
         weights = self.reward_weights
         terms = {
             "position": rewards.position_term(self._position_error, scale=weights["position_reward_scale"]),
@@ -145,7 +145,7 @@ class InHandReorientEnv(TaskEnv):
         }
         self.successes += self._reached
         # buffers are written in place: steps taken under torch.inference_mode must not leave inference tensors behind
-        self._finished_successes.copy_(torch.where(self.reset_buf, self.successes, self._finished_successes))
+        self._finished_successes.copy_(torch.where(self._finished(), self.successes, self._finished_successes))
         # the next goal is drawn here, so that the coming observation already shows it; drawing for all environments
         # and keeping some costs less than finding out on the host which ones need it
         next_goals = goals.official(self.num_envs, self.device)
@@ -341,7 +341,7 @@ class InHandReorientEnv(TaskEnv):
     # metrics
 
     def _write_metrics(self, terms: dict[str, torch.Tensor]) -> None:
-        log = self._success_metrics() | {
+        log = self._common_metrics() | {
             "Metrics/success_tolerance": self.curriculum.values["tolerance"].mean(),
             "Metrics/goal_angle": self.curriculum.values["goal_angle"].mean(),
             "Metrics/rotation_error": self._rotation_error.mean(),

@@ -11,7 +11,6 @@ from typing import Literal
 
 import isaaclab.sim as sim_utils
 from isaaclab.assets import ArticulationCfg, AssetBaseCfg, RigidObjectCfg
-from isaaclab.envs import DirectRLEnvCfg
 from isaaclab.scene import InteractiveSceneCfg
 from isaaclab.sensors import JointWrenchSensorCfg
 from isaaclab.sim import SimulationCfg
@@ -36,6 +35,7 @@ from sapg_isaaclab.assets.tables.allegro_hand import ALLEGRO_HAND
 from sapg_isaaclab.assets.tables.objects import ALLEGRO_CUBE, SHADOW_CUBE
 from sapg_isaaclab.assets.tables.shadow_hand import SHADOW_HAND
 from sapg_isaaclab.tasks import randomization
+from sapg_isaaclab.tasks.base_cfg import TaskEnvCfg
 from sapg_isaaclab.tasks.host_memory import ensure_host_memory
 from sapg_isaaclab.tasks.physics import DEFAULT_DEVICE, DEFAULT_NUM_ENVS, PhysicsPresets
 from sapg_isaaclab.tasks.pose_estimate import PoseEstimateCfg
@@ -175,11 +175,10 @@ class GoalCurriculumCfg:
 
 
 @configclass
-class InHandReorientEnvCfg(DirectRLEnvCfg):
+class InHandReorientEnvCfg(TaskEnvCfg):
     """What the in-hand reorientation tasks of all hands share; a task adds its scene, joints and sizes."""
 
     decimation = 4
-    is_finite_horizon = False
     # a time-out is bootstrapped with the value of the last state, which the autoreset would otherwise hide
     compute_final_obs = True
     observation_space = 0  # set by the environment from obs_type
@@ -238,13 +237,6 @@ class InHandReorientEnvCfg(DirectRLEnvCfg):
     """Joint forces in ``full_state``: ``zero`` as the official code reads them for the Allegro hand, whose sensors it
     never turns on, or ``measured``: the torque about each joint [N m] from the scene's ``joint_wrench`` sensor, or the
     drives' torque in a scene without one."""
-
-    physx_threads: int | None = None
-    """Worker threads of PhysX without Isaac Sim; None for as many as there are cores for this process. The motion does
-    not depend on it."""
-
-    num_blocks: int = 1
-    """Number of policy blocks that the metrics distinguish; changes nothing else. The training script sets it."""
 
     action_smoothing: float = 1.0
     """Weight of the new joint target in the moving average with the previous one; 1 is no smoothing."""
@@ -305,11 +297,6 @@ class InHandReorientEnvCfg(DirectRLEnvCfg):
 
     fall_penalty: float = 0.0
     """Reward of a dropped object."""
-
-    def play_mode(self) -> None:
-        """Make the scene small enough to watch."""
-        super().play_mode()
-        self.scene.num_envs = min(self.scene.num_envs, 16)
 
 
 @configclass
