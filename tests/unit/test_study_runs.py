@@ -99,7 +99,9 @@ def test_evaluation_is_of_whole_fresh_episodes_and_repeats_itself(trained):
 
 
 def test_options_are_those_of_the_agent():
-    assert dataclasses.replace(TINY, options=("agent.aggregation=none",)).agent_cfg().aggregation == "none"
+    options = ("agent.aggregation=none", "agent.learning_rate=1e-3", "agent.shuffle=false", "agent.hidden_sizes=[8, 4]")
+    cfg = dataclasses.replace(TINY, options=options).agent_cfg()
+    assert (cfg.aggregation, cfg.learning_rate, cfg.shuffle, cfg.hidden_sizes) == ("none", 1e-3, False, (8, 4))
     for option, message in (("agent.no=1", "no such option"), ("env.no=1", "not understood"),
                             ("agent.aggregation=some", "must be one of")):  # fmt: skip
         with pytest.raises(ValueError, match=message):

@@ -93,7 +93,9 @@ class Setting:
             name, equals, value = text.removeprefix("agent.").partition("=")
             if not text.startswith("agent.") or not equals:
                 raise ValueError(f"{text} is not understood; options are agent.NAME=VALUE")
-            changes[name] = yaml.safe_load(value)
+            changes[name] = value
+            with contextlib.suppress(ValueError):  # what is no number, list, true or false is text
+                changes[name] = json.loads(value)
         try:
             cfg = ALGORITHMS[self.algorithm](**changes, seed=self.seed)
         except TypeError as error:
