@@ -37,6 +37,17 @@ def test_a_block_by_hand(tmp_path, capsys):
     ]
 
 
+def test_ends_of_curves_by_hand():
+    curve = [0.0] * 18 + [1.0, None]  # of the last two updates, one has an episode
+    runs = [{"env": "e", "algorithm": "sapg", "leader": curve, "followers": [2.0] * 20},
+            {"env": "e", "algorithm": "sapg", "leader": [3.0] * 20, "followers": [2.0] * 20},
+            {"env": "e", "algorithm": "ppo", "leader": curve}]  # fmt: skip
+    assert page.ends({"runs": runs}).rows == [
+        ("`e`", "`ppo`", "1", "1.00 ± 0.00", "–"),  # noqa: RUF001
+        ("`e`", "`sapg`", "2", "2.00 ± 1.00", "2.00 ± 0.00"),
+    ]
+
+
 @pytest.mark.parametrize(("content", "message"), [(None, "there is no data.json"), ("{}", "data.json holds nothing")])
 def test_a_block_without_data_is_one_line(tmp_path, capsys, content, message):
     if content is not None:

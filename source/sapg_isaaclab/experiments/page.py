@@ -6,7 +6,7 @@ A block is what stands between two lines::
     <!-- end -->
 
 The file is relative to the page. What is made of it depends on what it holds: a suite's ``data.json``, a study of
-``scripts/study.py scaling``, or, for a pattern with ``*``, evaluations of a trained and an untrained policy.
+``scripts/study.py scaling``, learning curves, or, for a pattern with ``*``, evaluations.
 """
 
 from __future__ import annotations
@@ -74,6 +74,8 @@ def _block(contents: list[dict[str, Any]], pattern: str) -> str:
         return _suite(first, pathlib.PurePath(pattern).stem)
     if "references" in first:
         return escapes(first).markdown()
+    if "runs" in first and "leader" in first["runs"][0]:
+        return ends(first).markdown()
     if "trained" in first:
         return _evaluations(contents).markdown()
     raise ValueError(f"{pattern} holds nothing that a block can be made of")
@@ -124,6 +126,29 @@ def escapes(data: dict[str, Any]) -> Table:
             cells.append(f"{escaped} of {len(runs)}, {mean:.1f} ± {error:.1f}")
         rows.append((f"`{name}`", *cells))
     return Table(("environments", *(f"{size:,}" for size in sizes)), rows)
+
+
+def ends(data: dict[str, Any]) -> Table:
+    """Learning curves, as in ``tests/golden/learning.json``, at their end.
+
+    Args:
+        data: ``runs``, each with ``env``, ``algorithm`` and the return of every update, ``leader`` and ``followers``.
+
+    Returns:
+        A row for each environment and algorithm: seeds, and the return over the last tenth of the updates, mean and
+        standard error over seeds.
+    """
+    rows = []
+    for env, algorithm in sorted({(run["env"], run["algorithm"]) for run in data["runs"]}):
+        runs = [run for run in data["runs"] if (run["env"], run["algorithm"]) == (env, algorithm)]
+        cells = []
+        for who in ("leader", "followers"):
+            parts = [run[who][-(len(run[who]) // 10) :] for run in runs if who in run]
+            values = [sum(part) / len(part) for part in ([v for v in part if v is not None] for part in parts) if part]
+            mean, error = mean_and_standard_error(values) if values else (None, None)
+            cells.append(f"{mean:.2f} ± {error:.2f}" if values else drawing.NOTHING)
+        rows.append((f"`{env}`", f"`{algorithm}`", str(len(runs)), *cells))
+    return Table(("environment", "algorithm", "seeds", "return, leader", "return, followers"), rows)
 
 
 def _evaluations(contents: list[dict[str, Any]]) -> Table:
