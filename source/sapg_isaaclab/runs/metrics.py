@@ -13,7 +13,7 @@ from typing import Any
 from sapg_isaaclab.errors import warn
 from sapg_isaaclab.runs.files import GrowingFile, write_atomically
 from sapg_isaaclab.runs.run_folder import RunFolder
-from sapg_isaaclab.runs.video import Clip, animation
+from sapg_isaaclab.runs.video import Clip
 
 LOGGERS = ("tensorboard", "wandb")
 
@@ -194,9 +194,8 @@ class EventFile:
         from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore  # likewise
 
         # torch's add_video leaves the speed to the browser
-        height, width, channels = clip.frames[0].shape
-        gif = animation(clip.frames, clip.frame_rate, ".gif")
-        image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=gif)
+        height, width = clip.size
+        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=clip.preview)
         summary = Summary(value=[Summary.Value(tag=clip.tag, image=image)])
         self._write(Event(wall_time=time.time(), step=step, summary=summary))
 

@@ -25,11 +25,11 @@ class Clip:
     tag: str
     """What it shows, as a tag for loggers."""
 
-    frames: list[np.ndarray]
-    """Its frames at half the size, uint8, shape (H, W, 3)."""
+    preview: bytes
+    """The same at half the size, as a GIF."""
 
-    frame_rate: float
-    """Frames per second, so that it runs in real time [Hz]."""
+    size: tuple[int, int]
+    """Height and width of the preview [pixel]."""
 
 
 class VideoFile:

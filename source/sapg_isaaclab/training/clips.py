@@ -10,7 +10,7 @@ import numpy as np
 
 from sapg_isaaclab.errors import one_line, warn
 from sapg_isaaclab.runs.files import remove_leftovers
-from sapg_isaaclab.runs.video import Clip, VideoFile
+from sapg_isaaclab.runs.video import Clip, VideoFile, animation
 
 SHORTEST_INTERVAL = 2000
 """Steps from the beginning of a clip to that of the next at least, where no interval is given: Isaac Lab's."""
@@ -89,9 +89,14 @@ class Clips:
         if self._file is None:
             return
         file, frames = self._file, self._frames
-        self._file, self._frames = None, []
-        if self._guarded(file, file.close):
-            self._finished.append(Clip(file.path, self._tag, frames, self._frame_rate))
+        self._file = None
+
+        def finish() -> None:
+            file.close()
+            preview = animation(frames, self._frame_rate, ".gif")
+            self._finished.append(Clip(file.path, self._tag, preview, frames[0].shape[:2]))
+
+        self._guarded(file, finish)
         self._last_cost_s = self.spent_s - self._spent_before_s
 
     def give_up(self) -> None:
@@ -119,7 +124,7 @@ class Clips:
         name, self._tag = f"iteration_{iteration:06d}_{what}.mp4", f"Video/{what}"
         self._since, self._spent_before_s = 0, self.spent_s
         self._envs = [block * self._block_size for block in blocks]
-        self._file = VideoFile(self.folder / name, self._frame_rate)
+        self._file, self._frames = VideoFile(self.folder / name, self._frame_rate), []
 
     def _film(self) -> None:
         assert self._file is not None
@@ -130,17 +135,17 @@ class Clips:
         self.folder.mkdir(exist_ok=True)
         frame = np.concatenate([self._draw(env) for env in self._envs], axis=1)
         self._file.append(frame)
-        self._frames.append(frame[::2, ::2])
+        height, width = frame.shape[0] // 2, frame.shape[1] // 2
+        squares = frame[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3)
+        self._frames.append(squares.mean((1, 3)).astype(np.uint8))
 
-    def _guarded(self, file: VideoFile, action: Callable[[], None]) -> bool:
+    def _guarded(self, file: VideoFile, action: Callable[[], None]) -> None:
         began_s = self._clock()
         try:
             action()
-            return True
         except Exception as error:  # whatever a driver or an encoder raises, training is worth more than its film
             warn(f"{file.path} failed ({one_line(error)}); training goes on")
             file.discard()
             self._file = None
-            return False
         finally:
             self.spent_s += self._clock() - began_s

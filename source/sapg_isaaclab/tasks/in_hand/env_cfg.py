@@ -339,5 +339,6 @@ class ShadowReorientEnvCfg(InHandReorientEnvCfg):
     joint_force_obs = "measured"
     scene: ShadowSceneCfg = ShadowSceneCfg()
     goal_asset = SHADOW_CUBE.name
-    camera_eye = (0.52, -0.70, 1.00)
-    camera_lookat = (-0.02, -0.26, 0.58)
+    goal_marker_offset = (0.0, 0.20, 0.07)
+    camera_eye = (0.47, -0.71, 0.94)
+    camera_lookat = (-0.01, -0.29, 0.57)
