@@ -73,6 +73,18 @@ WRONG = [
     ["play", "agent.num_blocks=3"],
     ["evaluate", "--output", "/nowhere/x.json"],
     ["export", "--output", "policy.zip"],
+    ["export", "--output", "/nowhere/policy.onnx"],
+    ["train", *TASK, "--resume", "pretrained"],
+    ["train", *TASK, "--log_root", "/proc/x"],
+    ["train", *TASK, "--wandb_project", ""],
+    ["train", *TASK, "--wandb_tags", ","],
+    ["benchmark", "--steps", "0"],
+    ["benchmark", "--json", "/nowhere/x.json"],
+    ["compare_engines", "--num_envs", "0"],
+    ["study", "scaling", "--env", "x"],
+    ["study", "bars", "--algorithm", "sapg", "--output", "/proc/x"],
+    ["analyze", "curves", "--runs", "A=.", "--output", "/nowhere/x.png"],
+    ["list_envs", "--wrong"],
 ]
 
 

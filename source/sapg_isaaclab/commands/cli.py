@@ -162,6 +162,10 @@ def parse_early(parser: Parser, argv: list[str]) -> tuple[argparse.Namespace, li
     for flags, options in LAUNCHER.items():
         complete.add_argument(*flags, **options)
     args, tokens = complete.parse_known_args(argv)
+    for action in complete._actions:
+        value = getattr(args, action.dest, None)
+        if isinstance(value, str) and not value.strip() and action.nargs != "?":  # such a one is a flag, too
+            raise InputError(f"{action.option_strings[0]} has an empty value {value!r}; give it one, or drop it")
     known = [option for action in complete._actions for option in action.option_strings]
     for token in tokens:
         name, equals, _ = token.partition("=")

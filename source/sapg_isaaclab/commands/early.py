@@ -124,6 +124,8 @@ def _token(token: str, task: str, algorithm: str) -> None:
 
 
 def _places(args: argparse.Namespace) -> None:
+    if getattr(args, "resume", None) == "pretrained":
+        raise InputError("--resume goes on with a run, and the pretrained policy is none; use --init_from pretrained")
     for option in ("resume", "init_from", "checkpoint"):
         chosen = getattr(args, option, None)
         if chosen is not None and chosen not in CHOSEN and not os.path.exists(os.path.expanduser(chosen)):

@@ -89,7 +89,10 @@ def take(args: argparse.Namespace, tokens: list[str]) -> list[str]:
         if value is not None:
             wandb[key] = value
     if "tags" in wandb:
+        given = wandb["tags"]
         wandb["tags"] = [tag.strip(" '\"") for tag in wandb["tags"].strip("[]()").split(",") if tag.strip()]
+        if not wandb["tags"]:
+            raise InputError(f"--wandb_tags {given} names no tag; use NAME or NAME,NAME")
     if wandb and args.logger == "tensorboard":
         raise InputError(f"options of Weights & Biases ({', '.join(wandb)}) need --logger wandb, not tensorboard")
     if wandb:
@@ -110,7 +113,9 @@ def check_name(option: str, value: str | None) -> None:
     Raises:
         InputError: If no folder can have it.
     """
-    if value is not None and (not _NAME.fullmatch(value) or value in ("", ".", "..") or len(value.encode()) > 150):
+    if value is not None and (
+        not _NAME.fullmatch(value) or value.strip() in ("", ".", "..") or len(value.encode()) > 150
+    ):
         raise InputError(
             f"{option} {value!r} is not allowed; it names one folder, without '/' and at most 150 bytes long"
         )

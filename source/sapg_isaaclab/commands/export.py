@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
-from sapg_isaaclab.commands import cli, policy_choice
+from sapg_isaaclab.commands import cli, places, policy_choice
 from sapg_isaaclab.errors import InputError
 
 if TYPE_CHECKING:
@@ -73,6 +73,12 @@ def _check(args: argparse.Namespace, tokens: list[str]) -> None:
         raise InputError("--checkpoint none is an untrained policy, which is not exported; use latest, best or a PATH")
     policy_choice.check(args, tokens)
     _format(args)
+    if args.output is not None:
+        from sapg_isaaclab.deploy.policy import sidecar
+
+        path = pathlib.Path(args.output)
+        for each in (path, sidecar(path)):
+            places.check_new_file(each, "--output")
 
 
 def _write(job: Replay, args: argparse.Namespace, path: pathlib.Path, file_format: Any) -> Report:
@@ -151,17 +157,13 @@ def _format(args: argparse.Namespace) -> str:
 
 def _target(output: str | None, job: Replay, file_format: str) -> pathlib.Path:
     """The file to write, which does not exist."""
-    from sapg_isaaclab.commands.places import check_new_file
     from sapg_isaaclab.deploy import onnx
     from sapg_isaaclab.deploy.policy import sidecar
 
     if file_format == "onnx":
         onnx.require()
     if output is not None:
-        path = pathlib.Path(output)
-        for each in (path, sidecar(path)):
-            check_new_file(each, "--output")
-        return path
+        return pathlib.Path(output)
     own = job.run is not None and os.access(job.run.path, os.W_OK)
     folder = job.run.path / "exported" if own else pathlib.Path("exported")
     if folder.exists() and not (folder.is_dir() and os.access(folder, os.W_OK)):

@@ -297,10 +297,15 @@ def check_launch(env_cfg: Any, args: argparse.Namespace) -> None:
         raise InputError(f"--device {env_cfg.sim.device} is unknown; use cpu or cuda:0")
     if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
         found = torch.cuda.device_count()
+        asked = f"--device {env_cfg.sim.device}" if args.device else f"{env_cfg.sim.device}, the task's own device,"
         raise InputError(
-            f"--device {env_cfg.sim.device} does not exist here: torch sees {found} CUDA device(s);"
-            f" use {f'cuda:0 to cuda:{found - 1} or ' if found else ''}cpu"
+            f"{asked} does not exist here: torch sees {found} CUDA device(s);"
+            f" use --device {f'cuda:0 to cuda:{found - 1} or ' if found else ''}cpu"
         )
+    for path in ("sim.dt", "decimation", "episode_length_s"):
+        with contextlib.suppress(KeyError):
+            if not get_option(env_cfg, path) > 0:
+                raise InputError(f"env.{path} is {get_option(env_cfg, path)}; it must be above 0")
     try:
         validate(env_cfg)
         _, kit_sources = validate_launch(env_cfg, {**vars(args), "device": env_cfg.sim.device})
