@@ -1,8 +1,9 @@
-"""A module of the user's that registers a task, not installed: what the run folder knows is not asked again."""
+"""Tasks of the user's: of a module that is not installed, which the run folder remembers, and of an installed package."""
 
 import shutil
 from pathlib import Path
 
+import gymnasium as gym
 import pytest
 from typed_commands import TASK, run_command
 
@@ -65,6 +66,28 @@ def test_a_subclass_of_ours_from_the_working_folder(tmp_path):
     shutil.move(tmp_path / "mytasks.py", tmp_path / "gone.py")
     result = run_command("play", cwd=tmp_path)
     assert result.returncode == 2 and "'mytasks', which was in" in result.stderr and "PYTHONPATH" in result.stderr
+
+
+def installed(folder, name, source):
+    """A package as an installer leaves it, with an entry point for its tasks."""
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[isaaclab.tasks]\n{name} = {name}\n")
+    (folder / f"{name}.py").write_text(source)
+
+
+def test_a_task_of_an_installed_package_is_known_by_its_id_alone(tmp_path, monkeypatch, capsys):
+    installed(tmp_path, "broken_tasks", "import no_such_module\n")
+    registration = 'gym.register("Their-Task", entry_point="their:Env", kwargs={"env_cfg_entry_point": "their:Cfg"})'
+    installed(tmp_path, "their_tasks", f"import gymnasium as gym\n\n{registration}\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    try:
+        assert task_config.check_task("Their-Task") == "Their-Task"
+    finally:
+        gym.registry.pop("Their-Task", None)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: the tasks of package 'broken_tasks' cannot be imported (No module named")
 
 
 @pytest.fixture

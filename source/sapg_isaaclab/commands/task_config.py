@@ -8,6 +8,7 @@ import copy
 import dataclasses
 import difflib
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 import pathlib
@@ -20,7 +21,7 @@ import gymnasium as gym
 
 from sapg_isaaclab.agents.algorithms import ALGORITHMS
 from sapg_isaaclab.commands.overrides import apply_override, get_option
-from sapg_isaaclab.errors import InputError, one_line
+from sapg_isaaclab.errors import InputError, one_line, warn
 
 SELECTORS = ("physics", "renderer", "presets")
 
@@ -50,7 +51,7 @@ def check_task(task: str | None) -> str:
         except ImportError as error:
             raise InputError(f"--task {task}: package {module!r} cannot be imported ({one_line(error)})") from error
     if name not in gym.registry:
-        importlib.import_module("isaaclab_tasks")  # registers the tasks of all installed packages
+        see_installed_packages()
     if name not in gym.registry:
         near = nearest_tasks(name)
         hint = f"did you mean {' or '.join(near)}?" if near else f"use one of {ours}"
@@ -127,6 +128,16 @@ def see_working_folder() -> None:
     folder = os.getcwd()
     if folder not in sys.path and "" not in sys.path:
         sys.path.append(folder)
+
+
+def see_installed_packages() -> None:
+    """Register Isaac Lab's tasks and those of all packages that name a module in the group ``isaaclab.tasks``."""
+    importlib.import_module("isaaclab_tasks")
+    for entry_point in importlib.metadata.entry_points(group="isaaclab.tasks"):
+        try:
+            entry_point.load()
+        except Exception as error:  # somebody else's, and perhaps not the one that is meant
+            warn(f"the tasks of package {entry_point.value!r} cannot be imported ({one_line(error)})")
 
 
 def nearest_tasks(name: str) -> list[str]:
