@@ -1,4 +1,4 @@
-"""Tasks of the user's: of a module that is not installed, which the run folder remembers, and of an installed package."""
+"""Tasks of the user's: of a module that is not installed, which a run remembers, and of an installed package."""
 
 import shutil
 from pathlib import Path

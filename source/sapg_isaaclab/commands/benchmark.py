@@ -123,15 +123,18 @@ def main(argv: list[str] | None = None) -> int:
 
 def _benchmark(argv: list[str] | None) -> int:
     parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--task", default="SAPG-Allegro-Reorient", help="task id")
-    parser.add_argument("--num_envs", type=cli.positive, nargs="+", default=[256, 1024, 4096], help="sizes to measure")
-    parser.add_argument("--steps", type=cli.positive, default=200, help="environment steps of each of the two runs")
-    parser.add_argument("--warmup", type=int, default=20, help="environment steps before them")
-    parser.add_argument("--device", help="cpu or cuda:0; default the GPU where there is one")
-    parser.add_argument("--physics", help="physics preset; default ovphysx")
-    parser.add_argument("--physx_threads", type=cli.positive, help="threads of ovphysx; default one for each core")
-    parser.add_argument("--torch_threads", type=cli.positive, help="threads of torch; default torch's own choice")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--task", default="SAPG-Allegro-Reorient", help="task id (default: %(default)s)")
+    parser.add_argument("--num_envs", type=cli.positive, nargs="+", default=[256, 1024, 4096], metavar="N",
+                        help="numbers of environments to measure (default: 256 1024 4096)")  # fmt: skip
+    parser.add_argument(
+        "--steps", type=cli.positive, default=200, help="steps of each of the two runs (default: %(default)s)"
+    )
+    parser.add_argument("--warmup", type=int, default=20, help="steps before them (default: %(default)s)")
+    parser.add_argument("--device", help="cpu or cuda:0 (default: the GPU where there is one)")
+    parser.add_argument("--physics", help="physics preset (default: ovphysx)")
+    parser.add_argument("--physx_threads", type=cli.positive, help="threads of ovphysx (default: one for each core)")
+    parser.add_argument("--torch_threads", type=cli.positive, help="threads of torch (default: torch's own choice)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default: %(default)s)")
     parser.add_argument("--json", type=cli.path, metavar="FILE", help="also write the figures here")
     args = parser.parse_args(argv)
     task = task_config.check_task(args.task)

@@ -79,12 +79,19 @@ def _study(argv: list[str] | None) -> int:
     scaling.add_argument("--env", default="key_door", choices=ENVS, help="default: %(default)s")
     scaling.add_argument(
         "--algorithms", nargs="+", default=["sapg", "ppo", "ppo_fixed_minibatch"], choices=ALGORITHMS, metavar="NAME",
-        help=f"of {', '.join(ALGORITHMS)}; default: %(default)s",
+        help=f"of {', '.join(ALGORITHMS)}; default: sapg ppo ppo_fixed_minibatch",
     )  # fmt: skip
     scaling.add_argument(
-        "--num_envs", nargs="+", type=cli.positive, default=[384, 1536, 6144, 24576], help="default: %(default)s"
+        "--num_envs",
+        nargs="+",
+        type=cli.positive,
+        default=[384, 1536, 6144, 24576],
+        metavar="N",
+        help="default: 384 1536 6144 24576",
     )
-    scaling.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5], help="default: %(default)s")
+    scaling.add_argument(
+        "--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5], metavar="S", help="default: 1 2 3 4 5"
+    )
     scaling.add_argument("--iterations", type=cli.positive, default=80, help="updates of a run; default: %(default)s")
     for command in (bar, train, scaling):
         command.add_argument("--output", type=cli.path, default="logs/study", metavar="FOLDER",
