@@ -46,7 +46,7 @@ def test_it_trains_and_goes_on(task, tmp_path):
     numbers = [value for row in rows for name, value in row.items() if name.startswith(("Loss/", "Policy/", "Block_"))]
     assert numbers and all(math.isfinite(value) for value in numbers)
     saved = checkpoint.load(checkpoint.latest(run))["agent"]["policies"]
-    assert len(saved["scalers"]["states.mean"]) > len(saved["scalers"]["observations.mean"])
+    assert len(saved["scalers"]["states.mean"]) != len(saved["scalers"]["observations.mean"])
     assert len(saved["model"]["critic.first.bias"]) == 64
 
 
