@@ -1,10 +1,12 @@
 """What a policy knows of a pose: by hand, frame by frame."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from isaaclab.utils.math import quat_error_magnitude
 
-from sapg_isaaclab.tasks.pose_estimate import PoseEstimate, PoseEstimateCfg
+from sapg_isaaclab.tasks.pose_estimate import PoseEstimate, PoseEstimateCfg, check_asymmetry
 
 N = 6
 
@@ -97,3 +99,11 @@ def test_noise_has_its_size_in_metres_and_radians_and_quaternions_stay_units():
 def test_errors_without_a_meaning_are_refused(errors, message):
     with pytest.raises(ValueError, match=message):
         PoseEstimateCfg(**errors).check()
+
+
+def test_a_task_without_a_state_for_its_critic_is_refused():
+    cfg = SimpleNamespace(pose_estimate=PoseEstimateCfg(), asymmetric=True, state_space=0)
+    with pytest.raises(ValueError, match="has no state for its critic"):
+        check_asymmetry(cfg)
+    cfg.state_space = 88
+    check_asymmetry(cfg)

@@ -89,9 +89,9 @@ class TaskEnv(DirectRLEnv):
         enable_if_asked(cfg, render_mode)
         check_physx_threads(cfg.physx_threads)
         nan_guard.check(cfg.on_nan, cfg.nan_limit)
-        check_asymmetry(cfg)
         randomization.renew(cfg)
         with self._prepare(cfg), physx_threads(cfg.sim.physics, cfg.physx_threads):
+            check_asymmetry(cfg)
             super().__init__(cfg, render_mode)
         randomization.randomize(self)
         # commands that a task changes within a control step must reach the engine there
@@ -109,8 +109,7 @@ class TaskEnv(DirectRLEnv):
         self.extras["broken"] = self.nan_guard.broken
         self.extras["successes"] = self._finished_successes
         self.extras["log"] = {}
-        asymmetric = getattr(cfg, "asymmetric", False)
-        self.pose_estimate = PoseEstimate(cfg.pose_estimate, self.num_envs, self.device) if asymmetric else None
+        self.pose_estimate = PoseEstimate(cfg.pose_estimate, self.num_envs, self.device) if cfg.asymmetric else None
         """What the policy knows of the object's pose; None where it sees what the critic sees."""
         self._set_up()
         if self.sim.visualizers:

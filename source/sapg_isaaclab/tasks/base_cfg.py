@@ -6,6 +6,11 @@ from typing import Literal
 
 from isaaclab.envs import DirectRLEnvCfg
 from isaaclab.utils import configclass
+from isaaclab.utils.noise import NoiseModelCfg
+from isaaclab_tasks.utils import preset
+
+from sapg_isaaclab.tasks import randomization
+from sapg_isaaclab.tasks.pose_estimate import PoseEstimateCfg
 
 
 @configclass
@@ -17,6 +22,23 @@ class TaskEnvCfg(DirectRLEnvCfg):
     num_blocks: int = 1
     """Number of policy blocks: each gets the same mix of what differs between environments, and the metrics distinguish
     them. The training script sets it."""
+
+    asymmetric: bool = False
+    """Whether policy and critic see differently: the policy what a robot can know, with the object's pose as
+    ``pose_estimate`` has it, and the critic, as Isaac Lab's group ``critic``, everything."""
+
+    pose_estimate: PoseEstimateCfg = PoseEstimateCfg()
+    """Errors of the pose that the policy then sees."""
+
+    action_noise_model: NoiseModelCfg | None = preset(default=None, randomized=randomization.ACTION_NOISE)
+    """Noise of actions, and of each episode's an offset, before they are clamped."""
+
+    observation_noise_model: NoiseModelCfg | None = preset(default=None, randomized=randomization.OBSERVATION_NOISE)
+    """Noise of what the policy sees, and of each episode's an offset."""
+
+    randomization_seed: int | None = None
+    """Seed of what is drawn once, such as friction; None for the environment's. The training script sets it to the
+    run's, so that a resumed run draws the same."""
 
     on_nan: Literal["reset", "stop"] = "reset"
     """What becomes of an environment whose physics state or actions are not finite: it begins a new episode and is

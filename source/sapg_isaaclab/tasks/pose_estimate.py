@@ -46,17 +46,19 @@ class PoseEstimateCfg:
 
 
 def check_asymmetry(cfg: Any) -> None:
-    """Refuse errors of an estimate that nobody sees, or that have no meaning.
+    """Refuse errors of an estimate that nobody sees or that have no meaning, and a critic that would see nothing.
 
     Args:
-        cfg: Configuration of the environment; one without such options is left alone.
+        cfg: Configuration of the environment, with the sizes of its spaces.
 
     Raises:
         ValueError: If there is one.
     """
-    if not hasattr(cfg, "pose_estimate"):
-        return
     cfg.pose_estimate.check()
+    if cfg.asymmetric and not cfg.state_space:
+        raise ValueError(
+            "asymmetric=true, but this task has no state for its critic (cfg.state_space); drop the option"
+        )
     if not (cfg.asymmetric or cfg.pose_estimate.is_exact()):
         raise ValueError(
             "pose_estimate is what the policy sees with env.asymmetric=true; add that, or drop its options"

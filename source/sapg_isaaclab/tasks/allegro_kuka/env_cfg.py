@@ -16,7 +16,6 @@ from isaaclab.scene import InteractiveSceneCfg
 from isaaclab.sim import SimulationCfg
 from isaaclab.sim.spawners.materials import RigidBodyMaterialBaseCfg
 from isaaclab.utils import configclass
-from isaaclab.utils.noise import NoiseModelCfg
 from isaaclab.visualizers import VisualizerCfg
 from isaaclab_tasks.utils import preset
 
@@ -208,16 +207,6 @@ class AllegroKukaEnvCfg(TaskEnvCfg):
     events: AllegroKukaEventsCfg | None = preset(default=None, randomized=AllegroKukaEventsCfg())
     """What is drawn for each environment: friction, masses, gains, gravity; see
     :mod:`sapg_isaaclab.tasks.randomization`."""
-
-    action_noise_model: NoiseModelCfg | None = preset(default=None, randomized=randomization.ACTION_NOISE)
-    """Noise of actions, and of each episode's an offset, before they are clamped."""
-
-    observation_noise_model: NoiseModelCfg | None = preset(default=None, randomized=randomization.OBSERVATION_NOISE)
-    """Noise of what the policy sees, and of each episode's an offset."""
-
-    randomization_seed: int | None = None
-    """Seed of what is drawn once, such as friction; None for the environment's. The training script sets it to the
-    run's, so that a resumed run draws the same."""
 
     deterministic_evaluation: bool = False
     """Whether policies are played without their noise; the official code keeps it in these tasks."""

@@ -16,7 +16,6 @@ from isaaclab.sensors import JointWrenchSensorCfg
 from isaaclab.sim import SimulationCfg
 from isaaclab.sim.spawners.materials import RigidBodyMaterialBaseCfg
 from isaaclab.utils import configclass
-from isaaclab.utils.noise import NoiseModelCfg
 from isaaclab.visualizers import VisualizerCfg
 from isaaclab_tasks.utils import preset
 
@@ -38,7 +37,6 @@ from sapg_isaaclab.tasks import randomization
 from sapg_isaaclab.tasks.base_cfg import TaskEnvCfg
 from sapg_isaaclab.tasks.host_memory import ensure_host_memory
 from sapg_isaaclab.tasks.physics import DEFAULT_DEVICE, DEFAULT_NUM_ENVS, PhysicsPresets
-from sapg_isaaclab.tasks.pose_estimate import PoseEstimateCfg
 
 # every way to this task leads through its configuration: gym.make, Isaac Lab's command line, the tests
 ensure_host_memory()
@@ -197,16 +195,6 @@ class InHandReorientEnvCfg(TaskEnvCfg):
     """What is drawn for each environment: friction, masses, gains, gravity, pushes; see
     :mod:`sapg_isaaclab.tasks.randomization`."""
 
-    action_noise_model: NoiseModelCfg | None = preset(default=None, randomized=randomization.ACTION_NOISE)
-    """Noise of actions, and of each episode's joint targets an offset, before they are clamped."""
-
-    observation_noise_model: NoiseModelCfg | None = preset(default=None, randomized=randomization.OBSERVATION_NOISE)
-    """Noise of what the policy sees, and of each episode's an offset."""
-
-    randomization_seed: int | None = None
-    """Seed of what is drawn once, such as friction; None for the environment's. The training script sets it to the
-    run's, so that a resumed run draws the same."""
-
     hand_asset: str = MISSING
     """Name of the hand's table: which joints follow others, and which body each joint moves."""
 
@@ -229,9 +217,6 @@ class InHandReorientEnvCfg(TaskEnvCfg):
     asymmetric: bool = False
     """Whether policy and critic see differently: the policy the layout ``measured``, with the object's pose as
     ``pose_estimate`` has it, and the critic, as Isaac Lab's group ``critic``, that of ``obs_type``."""
-
-    pose_estimate: PoseEstimateCfg = PoseEstimateCfg()
-    """Errors of the pose that the policy then sees."""
 
     joint_force_obs: Literal["zero", "measured"] = "zero"
     """Joint forces in ``full_state``: ``zero`` as the official code reads them for the Allegro hand, whose sensors it
