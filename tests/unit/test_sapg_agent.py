@@ -300,18 +300,29 @@ def test_a_checkpoint_of_another_m_or_network_is_refused():
         make(hidden_sizes=(16, 8))[0].load_state_dict(state)
 
 
-def test_final_obs_bootstrap_reads_the_true_last_state_and_says_when_it_is_missing():
-    agent, env = make(timeout_bootstrap="final_obs")
-    observations = env.reset()[0]
-    agent.act(observations, None, timestep=0, timesteps=0)
-    truncated = torch.zeros(12, 1, dtype=torch.bool)
-    truncated[5] = True
-    final = torch.randn(12, 5)
-    values = agent._final_values(truncated, {"final_obs": {"policy": final}})
-    expected = agent.policies.evaluate(TensorDict({"observations": final}, batch_size=[12]), agent._identity).values
-    assert values[5, 0] == pytest.approx(expected[5].item(), abs=1e-6) and values.count_nonzero() == 1
-    with pytest.raises(ValueError, match=r"env\.compute_final_obs=true"):
-        agent._final_values(truncated, {})
+@pytest.mark.parametrize("recurrent", [{}, {"rnn_units": 8}], ids=["mlp", "lstm"])
+def test_final_obs_bootstrap_reads_the_true_last_state_and_says_when_it_is_missing(recurrent):
+    agent, env = make(timeout_bootstrap="final_obs", **recurrent)
+    observations, final = env.reset()[0], torch.randn(12, 5)
+    actions, _ = agent.act(observations, None, timestep=0, timesteps=0)
+    state, where = agent._state, torch.arange(12).unsqueeze(1) == 5
+
+    def record(infos):
+        agent.record_transition(
+            observations=observations, states=None, actions=actions, rewards=torch.zeros(12, 1),
+            next_observations=observations, next_states=None, terminated=torch.zeros_like(where), truncated=where,
+            infos=infos, timestep=0, timesteps=0,
+        )  # fmt: skip
+
+    record({"final_obs": {"policy": torch.where(where, final, float("nan"))}})
+    alone = TensorDict({"observations": final[5:6]}, batch_size=[1])
+    # by the policy of block 5 // 4 and, with an LSTM, from the state of the episode that ended
+    expected = agent.policies.evaluate(alone, 1, None if state is None else state[:, 5:6]).values
+    values = agent.memory.rollout["final_values"][0]
+    torch.testing.assert_close(values[5], expected)
+    assert values.isfinite().all()
+    with pytest.raises(ValueError, match=r"gives no final_obs\['policy'\]; set env\.compute_final_obs=true"):
+        record({})
 
 
 def test_critic_states_need_a_separate_trunk_and_an_environment_that_has_them():

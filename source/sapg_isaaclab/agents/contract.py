@@ -7,12 +7,13 @@ part of :class:`TrainableAgent` that all agents share.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Protocol, TypedDict
+from typing import Any, Literal, Protocol, TypedDict
 
 import gymnasium
 import torch
 
 from sapg_isaaclab.agents.blocks import BlockLayout
+from sapg_isaaclab.agents.options import flatten
 
 
 class Infos(TypedDict, total=False):
@@ -61,6 +62,31 @@ class Transition:
     def done(self) -> torch.Tensor:
         """Whether the episode ended with the step, boolean. Shape (N, 1)."""
         return self.terminated | self.truncated
+
+    def true_next(self, who: Literal["policy", "critic"]) -> torch.Tensor:
+        """What is seen after the step: of the old episode where time ran out, of the new one where a task ended.
+
+        Args:
+            who: ``policy`` for observations, ``critic`` for privileged states.
+
+        Returns:
+            Shape (N, D) or (N, S).
+
+        Raises:
+            ValueError: If time ran out and the environment does not give what was seen last.
+        """
+        after: Any = self.next_observations if who == "policy" else self.next_states
+        final = self.infos.get("final_obs", {})
+        if who in final:
+            # not by rows, which the host would have to count; where no time ran out it may be stale
+            return torch.where(self.truncated.view(-1, 1), flatten(final[who]), after)
+        # environments first give it when first they reset: until then, and only then, the host has to look
+        if self.truncated.any():
+            raise ValueError(
+                f"agent.timeout_bootstrap=final_obs, but the environment gives no final_obs[{who!r}];"
+                " set env.compute_final_obs=true or another agent.timeout_bootstrap"
+            )
+        return after
 
     def tensors(self) -> dict[str, Any]:
         """Every field but ``infos``, by name."""

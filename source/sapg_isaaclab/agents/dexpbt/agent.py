@@ -330,7 +330,7 @@ class DexPBT(BaseAgent):
             if kind == "agent":
                 setattr(self.learners[block].cfg, option, value)
             else:
-                self.reward_weights[option][self.layout.slice(block)] = value
+                self.reward_weights[option][self.layout.slice(block)].fill_(value)
         self.hyperparameters[block] = dict(values)
 
     def _note(

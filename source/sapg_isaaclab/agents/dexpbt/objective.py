@@ -91,7 +91,7 @@ class Objectives:
         Args:
             learner: The learner.
         """
-        self._finished[self.layout.slice(learner)] = False
+        self._finished[self.layout.slice(learner)].fill_(False)
         self._recent[learner] = torch.empty(0, dtype=torch.float64)
         self.now[learner] = self.best[learner] = None
 

@@ -10,7 +10,6 @@ import torch
 from sapg_isaaclab.agents.base import AgentArguments, BaseAgent
 from sapg_isaaclab.agents.contract import Transition
 from sapg_isaaclab.agents.normalizer import RunningMoments
-from sapg_isaaclab.agents.options import flatten
 from sapg_isaaclab.agents.pql.cfg import PqlCfg
 from sapg_isaaclab.agents.pql.learner import Learner
 from sapg_isaaclab.agents.pql.replay import Replay, Step
@@ -166,23 +165,10 @@ class PQL(BaseAgent):
         next_observations = step.next_observations
         if self.cfg.timeout_bootstrap == "final_obs":
             over = step.terminated.view(-1)
-            next_observations = self._true_next(step)
+            next_observations = step.true_next("policy")
         rewards = step.rewards.view(-1) * self.cfg.rewards_scale
         self.memory.add(Step(step.observations, step.actions, rewards, next_observations, done, over.logical_not()))
         self.steps += 1
-
-    def _true_next(self, step: Transition) -> torch.Tensor:
-        """Observations after the step, of the old episode where time ran out. Elsewhere ``final_obs`` may be stale."""
-        if "final_obs" in step.infos:
-            final = flatten(step.infos["final_obs"]["policy"])
-            return torch.where(step.truncated.view(-1, 1), final, step.next_observations)
-        # environments first give it when first they reset: until then, and only then, the host has to look
-        if step.truncated.any():
-            raise ValueError(
-                "agent.timeout_bootstrap=final_obs, but the environment gives no final observations;"
-                " set env.compute_final_obs=true or agent.timeout_bootstrap=none"
-            )
-        return step.next_observations
 
     def restart_episodes(self) -> None:
         """Drop unfinished windows of rewards: every environment begins a new episode."""

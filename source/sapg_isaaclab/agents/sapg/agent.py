@@ -10,10 +10,9 @@ from skrl import logger
 from tensordict import TensorDict
 
 from sapg_isaaclab.agents.base import AgentArguments, BaseAgent
-from sapg_isaaclab.agents.contract import Infos, Transition
+from sapg_isaaclab.agents.contract import Transition
 from sapg_isaaclab.agents.gaussian import gaussian_log_prob
 from sapg_isaaclab.agents.memory import BlockMemory
-from sapg_isaaclab.agents.options import flatten
 from sapg_isaaclab.agents.ranks import Ranks
 from sapg_isaaclab.agents.sapg.aggregation import OffPolicyRows, Pair, draw_pairs, relabel
 from sapg_isaaclab.agents.sapg.batch import Batch, assemble, minibatch_bounds, on_policy_rows
@@ -213,7 +212,7 @@ class SAPG(BaseAgent):
         sample = {"observations": step.observations, "states": step.states, "actions": step.actions}
         sample |= self._acted.columns
         if self.cfg.timeout_bootstrap == "final_obs":
-            sample["final_values"] = self._final_values(step.truncated, step.infos)
+            sample["final_values"] = self._final_values(step)
         self._reset_state(step.done)
         self._after = self.policies.network_rows(step.next_observations, step.next_states)
         self.memory.add_samples(
@@ -228,23 +227,11 @@ class SAPG(BaseAgent):
             self._state = self._state * done.logical_not().view(1, -1, 1)
 
     @torch.no_grad()
-    def _final_values(self, truncated: torch.Tensor, infos: Infos) -> torch.Tensor:
-        """Value (N, 1) of the true last state where time ran out, 0 elsewhere."""
-        values = torch.zeros(truncated.shape, device=self.device)
-        rows = truncated.squeeze(-1).nonzero().squeeze(-1)
-        if rows.numel():
-            if "final_obs" not in infos:
-                raise ValueError(
-                    "agent.timeout_bootstrap=final_obs, but the environment gives no final observations;"
-                    " set env.compute_final_obs=true or agent.timeout_bootstrap=current_value"
-                )
-            final = infos["final_obs"]
-            states = flatten(final["critic"])[rows] if "states" in self.policies.scalers else None
-            seen = self.policies.network_rows(flatten(final["policy"])[rows], states)
-            state = self._state[:, rows] if self.policies.recurrent else None
-            who = None if self._identity is None else self._identity[rows]
-            values[rows] = self.policies.evaluate(seen, who, state).values.unsqueeze(1)
-        return values
+    def _final_values(self, step: Transition) -> torch.Tensor:
+        """Value (N, 1) of what is seen after the step, of the true last state where time ran out."""
+        states = step.true_next("critic") if "states" in self.policies.scalers else None
+        rows = self.policies.network_rows(step.true_next("policy"), states)
+        return self.policies.evaluate(rows, self._identity, self._state).values.unsqueeze(-1)
 
     def after_step(self, *, timestep: int, timesteps: int) -> None:
         """Update after every ``rollouts`` steps.
