@@ -173,3 +173,13 @@ def test_a_player_remembers_and_forgets_where_an_episode_ended():
 def test_transitions_cannot_be_drawn_singly():
     with pytest.raises(ValueError, match=r"agent\.subsample=sequence"):
         make(**RNN, subsample="transition")
+
+
+@pytest.mark.parametrize("place", PLACES[:2])
+def test_half_precision_learns_on_any_cpu(place):
+    """oneDNN refuses an LSTM of bfloat16 where a processor lacks AVX-512."""
+    agent, env = make(**RNN, **place, mixed_precision=True, rollouts=8, sequence_length=4)
+    before = agent.model.actor.lstm.weight_hh_l0.detach().clone()
+    run(agent, env, 8)
+    assert agent.model.actor.lstm.weight_hh_l0.isfinite().all()
+    assert not agent.model.actor.lstm.weight_hh_l0.equal(before)

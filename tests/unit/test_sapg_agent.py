@@ -321,6 +321,7 @@ def test_final_obs_bootstrap_reads_the_true_last_state_and_says_when_it_is_missi
     values = agent.memory.rollout["final_values"][0]
     torch.testing.assert_close(values[5], expected)
     assert values.isfinite().all()
+    agent.act(observations, None, timestep=0, timesteps=0)
     with pytest.raises(ValueError, match=r"gives no final_obs\['policy'\]; set env\.compute_final_obs=true"):
         record({})
 

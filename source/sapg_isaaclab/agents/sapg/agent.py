@@ -200,6 +200,8 @@ class SAPG(BaseAgent):
         if not self.training:
             self._reset_state(step.done)
             return
+        acted: Any = self._acted
+        self._acted = None  # with an LSTM its state is large, and not needed while learning
         index = self._steps % self.cfg.rollouts
         if index == 0:
             # drawn before the rollout, so that only the states of these blocks need be kept
@@ -208,9 +210,9 @@ class SAPG(BaseAgent):
             if index == 0:
                 stored = self.model.values_recur and self.cfg.rnn_off_policy_values == "stored"
                 self._states.begin(sorted({source for _, source in self.pairs}) if stored else [])
-            self._states.record(index, self._acted.state)  # pyright: ignore  # an LSTM has one
+            self._states.record(index, acted.state)
         sample = {"observations": step.observations, "states": step.states, "actions": step.actions}
-        sample |= self._acted.columns
+        sample |= acted.columns
         if self.cfg.timeout_bootstrap == "final_obs":
             sample["final_values"] = self._final_values(step)
         self._reset_state(step.done)
