@@ -34,11 +34,28 @@ def test_only_the_number_is_changed_and_only_for_a_while():
         assert ovphysx.PhysXConfig is before
 
 
-def test_wrong_number_is_answered_in_one_line():
+@pytest.mark.parametrize(
+    ("name", "default"), [("physx_threads", "as many as there are cores"), ("torch_threads", "torch's own choice")]
+)
+@pytest.mark.parametrize("threads", [0, True, 1.0])
+def test_wrong_number_is_answered_in_one_line(name, default, threads):
     cfg = parse_env_cfg(TASK_ID, device="cpu", num_envs=2)
-    cfg.physx_threads = 0
-    with pytest.raises(ValueError, match=r"^physx_threads=0 is not allowed; give at least 1, or None for as many as"):
+    setattr(cfg, name, threads)
+    with pytest.raises(ValueError, match=rf"^{name}={threads} is not allowed; give at least 1, or None for {default}$"):
         make(device=None, cfg=cfg)
+
+
+def test_torch_gets_the_threads_that_are_asked_for_and_keeps_its_own_otherwise():
+    before, given = torch.get_num_threads(), []
+    try:
+        for threads in (3, None, 1):
+            cfg = parse_env_cfg(TASK_ID, device="cpu", num_envs=2)
+            cfg.torch_threads = threads
+            make(device=None, cfg=cfg).close()
+            given.append(torch.get_num_threads())
+    finally:
+        torch.set_num_threads(before)
+    assert given == [3, 3, 1]
 
 
 def test_motion_does_not_depend_on_threads(monkeypatch):

@@ -1,4 +1,4 @@
-"""The type checker has nothing to say about agents, runs, experiments and deploy."""
+"""The type checker has nothing to say about agents, training, runs, experiments and deploy."""
 
 import json
 import pathlib

@@ -243,10 +243,26 @@ class VectorEnv(Protocol):
     """What a trainer and :func:`~.build.build_agent` ask of an environment: skrl's wrapper of a vectorised one."""
 
     num_envs: int
-    device: torch.device
-    observation_space: gymnasium.Space
-    state_space: gymnasium.Space | None
-    action_space: gymnasium.Space
+
+    @property
+    def device(self) -> torch.device:
+        """Where its tensors live."""
+        ...
+
+    @property
+    def observation_space(self) -> gymnasium.Space:
+        """Of one environment: a flat Box, or a dictionary of them."""
+        ...
+
+    @property
+    def state_space(self) -> gymnasium.Space | None:
+        """The same of the privileged state, if there is any."""
+        ...
+
+    @property
+    def action_space(self) -> gymnasium.Space:
+        """A flat Box."""
+        ...
 
     @property
     def unwrapped(self) -> Any:

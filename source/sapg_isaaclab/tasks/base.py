@@ -8,8 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from isaaclab.envs import DirectRLEnv
-from isaaclab.envs.common import VecEnvObs, VecEnvStepReturn
+
+from sapg_isaaclab.tasks.imports import deferred_moviepy
+
+with deferred_moviepy():
+    from isaaclab.envs import DirectRLEnv
+    from isaaclab.envs.common import VecEnvObs, VecEnvStepReturn
 
 from sapg_isaaclab.tasks import nan_guard, randomization
 from sapg_isaaclab.tasks.base_cfg import TaskEnvCfg
@@ -18,7 +22,7 @@ from sapg_isaaclab.tasks.drives import HeldDrives
 from sapg_isaaclab.tasks.make import check_num_blocks, check_registration_kwargs, resolve_env_cfg
 from sapg_isaaclab.tasks.pose_estimate import PoseEstimate, check_asymmetry
 from sapg_isaaclab.tasks.rendering import aim_cameras, enable_if_asked, grab_frame, mend_viser
-from sapg_isaaclab.tasks.threads import check_physx_threads, physx_threads
+from sapg_isaaclab.tasks.threads import check_threads, physx_threads, set_torch_threads
 
 
 class TaskEnv(DirectRLEnv):
@@ -87,9 +91,10 @@ class TaskEnv(DirectRLEnv):
         cfg = resolve_env_cfg(cfg, env_cfg_entry_point, num_envs=num_envs, device=device, seed=seed, physics=physics)
         check_num_blocks(cfg.scene.num_envs, cfg.num_blocks)
         enable_if_asked(cfg, render_mode)
-        check_physx_threads(cfg.physx_threads)
+        check_threads(cfg)
         nan_guard.check(cfg.on_nan, cfg.nan_limit)
         randomization.renew(cfg)
+        set_torch_threads(cfg.torch_threads)
         with self._prepare(cfg), physx_threads(cfg.sim.physics, cfg.physx_threads):
             check_asymmetry(cfg)
             super().__init__(cfg, render_mode)

@@ -52,6 +52,9 @@ class TaskEnvCfg(DirectRLEnvCfg):
     """Worker threads of PhysX without Isaac Sim; None for as many as there are cores for this process. The motion does
     not depend on it."""
 
+    torch_threads: int | None = None
+    """Threads of torch in this process; None for what ``OMP_NUM_THREADS``, the program or torch has chosen."""
+
     def play_mode(self) -> None:
         """Make the scene small enough to watch."""
         super().play_mode()

@@ -1,4 +1,4 @@
-"""How many worker threads the physics engine gets."""
+"""How many threads the physics engine and torch get."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from isaaclab.physics import PhysxAutoCfg
 from isaaclab_ov.physics import OvPhysxCfg
 
@@ -23,19 +24,29 @@ def cores_of_rank() -> int:
     return max(1, allowed // max(1, int(ranks) if ranks.isdigit() else 1))
 
 
-def check_physx_threads(threads: int | None) -> None:
-    """Check a number of worker threads.
+def check_threads(cfg: Any) -> None:
+    """Check the numbers of threads that a configuration asks for.
 
     Args:
-        threads: The number, None for as many as there are cores.
+        cfg: Has ``physx_threads`` and ``torch_threads``.
 
     Raises:
-        ValueError: If it is not a whole number of at least 1.
+        ValueError: If one is neither None nor a whole number of at least 1.
     """
-    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-        raise ValueError(
-            f"physx_threads={threads!r} is not allowed; give at least 1, or None for as many as there are cores"
-        )
+    for name, default in (("physx_threads", "as many as there are cores"), ("torch_threads", "torch's own choice")):
+        threads = getattr(cfg, name)
+        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+            raise ValueError(f"{name}={threads!r} is not allowed; give at least 1, or None for {default}")
+
+
+def set_torch_threads(threads: int | None) -> None:
+    """Give torch a number of threads, in all of this process.
+
+    Args:
+        threads: The number, None for what ``OMP_NUM_THREADS``, the program or torch has chosen.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
 
 
 @contextlib.contextmanager

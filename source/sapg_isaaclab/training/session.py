@@ -8,12 +8,13 @@ import gymnasium as gym
 import torch
 
 from sapg_isaaclab.agents.build import build_agent
+from sapg_isaaclab.agents.contract import TrainableAgent, VectorEnv
 from sapg_isaaclab.errors import InputError, TrainingError, one_line
 from sapg_isaaclab.runs import checkpoint, metrics
 from sapg_isaaclab.runs.run_folder import RunFolder
 
 
-def make_env(task: str, env_cfg: Any, seed: int) -> Any:
+def make_env(task: str, env_cfg: Any, seed: int) -> VectorEnv:
     """Make a seeded environment in skrl's wrapper.
 
     Args:
@@ -37,7 +38,7 @@ def make_env(task: str, env_cfg: Any, seed: int) -> Any:
     return SkrlVecEnvWrapper(gym.make(task, cfg=env_cfg))
 
 
-def make_agent(env: Any, agent_cfg: Any, *, with_memory: bool = True) -> Any:
+def make_agent(env: VectorEnv, agent_cfg: Any, *, with_memory: bool = True) -> TrainableAgent:
     """Build an agent for an environment.
 
     Args:
@@ -51,6 +52,7 @@ def make_agent(env: Any, agent_cfg: Any, *, with_memory: bool = True) -> Any:
     Raises:
         InputError: If an option does not suit the environment.
     """
+    one_precision()
     try:
         return build_agent(env, agent_cfg, with_memory=with_memory)
     except ValueError as error:
@@ -78,6 +80,15 @@ def rewind(run: RunFolder, state: dict[str, Any]) -> tuple[int, int]:
         raise TrainingError(f"cannot write in {run.path}: {error}; its checkpoints are intact") from error
 
 
+def one_precision() -> None:
+    """Let cuDNN, which unrolls an LSTM, be as exact as torch's matrix products are: 32 bits unless asked otherwise.
+
+    By torch's defaults cuDNN uses TF32 and matrix products do not. ``TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1``, one of
+    torch's variables, asks for TF32, here for both.
+    """
+    torch.backends.cudnn.allow_tf32 = torch.get_float32_matmul_precision() != "highest"
+
+
 def precision() -> dict[str, Any]:
     """How torch multiplies matrices of 32-bit numbers.
 
@@ -91,7 +102,7 @@ def precision() -> dict[str, Any]:
     }
 
 
-def summary(env: Any, agent: Any, rows: dict[str, Any]) -> str:
+def summary(env: VectorEnv, agent: TrainableAgent, rows: dict[str, Any]) -> str:
     """Sizes of a run, printed once at its start.
 
     Args:

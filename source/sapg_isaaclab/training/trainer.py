@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from skrl.utils.spaces.torch import compute_space_size
 
+from sapg_isaaclab.agents.contract import TrainableAgent, VectorEnv
 from sapg_isaaclab.agents.ranks import Ranks
 from sapg_isaaclab.errors import TrainingError, warn
 from sapg_isaaclab.runs import checkpoint, metrics
@@ -74,8 +75,8 @@ class Trainer:
 
     def __init__(
         self,
-        env: Any,
-        agent: Any,
+        env: VectorEnv,
+        agent: TrainableAgent,
         run: RunFolder | None,
         cfg: TrainerCfg,
         description: dict[str, Any] | None = None,
@@ -84,8 +85,8 @@ class Trainer:
         """Prepare training; nothing runs yet.
 
         Args:
-            env: Environment as skrl's wrapper presents it.
-            agent: Agent made by ``build_agent``.
+            env: The environment.
+            agent: The agent, of which nothing was asked yet.
             run: The run folder; None on all ranks but the first.
             cfg: Options of the loop.
             description: What a checkpoint shall say about the run: ``task``, ``algorithm``, ``agent_cfg`` and so on.
