@@ -5,7 +5,7 @@ import sys
 
 CODE = """
 import sys
-import sapg_isaaclab.tasks.base
+import sapg_isaaclab.tasks.in_hand.env_cfg, sapg_isaaclab.tasks.allegro_kuka.env_cfg, sapg_isaaclab.tasks.base
 print([name for name in ("moviepy.editor", "moviepy.video.VideoClip", "matplotlib.pyplot") if name in sys.modules])
 import numpy
 from isaaclab.envs.utils import video_recorder

@@ -242,7 +242,10 @@ class TrainableAgent(Protocol):
 class VectorEnv(Protocol):
     """What a trainer and :func:`~.build.build_agent` ask of an environment: skrl's wrapper of a vectorised one."""
 
-    num_envs: int
+    @property
+    def num_envs(self) -> int:
+        """Number N of environments of this process."""
+        ...
 
     @property
     def device(self) -> torch.device:

@@ -9,12 +9,15 @@ from a seed of their own, which is the same after a resume.
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from isaaclab.envs import DirectRLEnv, mdp
+from isaaclab.envs import mdp
 from isaaclab.managers import EventTermCfg, ManagerTermBase, SceneEntityCfg
 from isaaclab.utils.noise import GaussianNoiseCfg, NoiseModelWithAdditiveBiasCfg
+
+if TYPE_CHECKING:  # configurations import this module, and need no environment yet
+    from isaaclab.envs import DirectRLEnv
 
 PER_BLOCK = "per_block"
 """Mode of event terms that are applied here."""

@@ -102,7 +102,7 @@ class EpisodeTracker:
         recent = self._recent[block]
         if not len(recent):
             return {}
-        means = dict(zip(_COLUMNS, recent.mean(axis=0).tolist()))
+        means: dict[str, float] = dict(zip(_COLUMNS, recent.mean(axis=0).tolist()))
         if not self.has_successes:
             del means["successes"]
         return means

@@ -62,7 +62,7 @@ class FiniteCheck:
         ids = (self._step >= 0).nonzero().flatten()
         if not len(ids):
             return
-        first = {name: value[ids].cpu().numpy() for name, value in self._first.items()}
+        first: dict[str, Any] = {name: value[ids].cpu().numpy() for name, value in self._first.items()}
         what = [word for name, word in _WHAT.items() if name in first and not np.isfinite(first[name]).all()]
         shown = ", ".join(map(str, ids[:5].tolist())) + (", ..." if len(ids) > 5 else "")
         text = (

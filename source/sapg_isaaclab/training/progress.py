@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from typing import IO, Any, cast
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -37,7 +37,7 @@ class Progress:
             quiet: Show nothing, as on all ranks but the first.
         """
         # whoever reads along may go; rich would end the process
-        self.console = console or Console(file=Forgiving(sys.stdout))
+        self.console = console or Console(file=cast(IO[str], Forgiving(sys.stdout)))
         self._start, self._total, self._policies, self._quiet = start, total, policies, quiet
         self._began = time.monotonic()
         self._last_line = -LINE_INTERVAL_S

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import torch
@@ -35,7 +35,8 @@ def make_env(task: str, env_cfg: Any, seed: int) -> VectorEnv:
     # the wrapper copies skrl's key when it is made and seeds torch with it at the first reset: without this, all seeds
     # would give the same data
     set_seed(seed)
-    return SkrlVecEnvWrapper(gym.make(task, cfg=env_cfg))
+    made: Any = gym.make(task, cfg=env_cfg)
+    return cast(VectorEnv, SkrlVecEnvWrapper(made))
 
 
 def make_agent(env: VectorEnv, agent_cfg: Any, *, with_memory: bool = True) -> TrainableAgent:

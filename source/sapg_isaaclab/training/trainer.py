@@ -6,7 +6,7 @@ import dataclasses
 import math
 import pathlib
 import time
-from typing import Any
+from typing import Any, cast
 
 import torch
 from skrl.utils.spaces.torch import compute_space_size
@@ -249,7 +249,7 @@ class Trainer:
         return states, row
 
     def _step(self, states: torch.Tensor | None, index: int, timestep: int, timesteps: int) -> torch.Tensor | None:
-        observations = self._observations
+        observations: Any = self._observations  # train() has reset the environment
         if self._visited is not None:
             self._visited.step(self.iteration + 1, index, observations)
         with torch.no_grad():
@@ -332,17 +332,18 @@ class Trainer:
             self._write_files(state, is_best)
 
     def _write_files(self, state: dict[str, Any], is_best: bool) -> None:
-        path = self.run.checkpoints / f"agent_{self.iteration}.pt"
+        run = cast(RunFolder, self.run)  # rank 0 has one
+        path = run.checkpoints / f"agent_{self.iteration}.pt"
         checkpoint.save(path, state)
         try:
-            checkpoint.point(self.run, "latest", path)
+            checkpoint.point(run, "latest", path)
             if is_best:
-                checkpoint.point(self.run, "best", path)
-            checkpoint.prune(self.run, self.cfg.keep_checkpoints)
+                checkpoint.point(run, "best", path)
+            checkpoint.prune(run, self.cfg.keep_checkpoints)
             if state["visited"]:
-                visited.write(self.run.path / visited.FILE, state["visited"], self.agent.leader)
+                visited.write(run.path / visited.FILE, state["visited"], self.agent.leader)
         except OSError as error:
-            raise TrainingError(f"cannot write in {self.run.path}: {error}; checkpoint {path} is intact") from error
+            raise TrainingError(f"cannot write in {run.path}: {error}; checkpoint {path} is intact") from error
 
     def _is_best(self) -> bool:
         leader = self.agent.leader
