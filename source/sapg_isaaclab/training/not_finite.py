@@ -101,7 +101,7 @@ def report_resets(task: Any, iteration: int, folder: pathlib.Path | None, rank: 
         warn(f"{text}; they began new episodes{kept}")
 
 
-def _dump(folder: pathlib.Path | None, name: str, iteration: int, rank: int, arrays: dict[str, np.ndarray]) -> str:
+def _dump(folder: pathlib.Path | None, name: str, iteration: int, rank: int, arrays: dict[str, Any]) -> str:
     """Write what environments saw; returns what to say of it."""
     if folder is None:
         return ""
