@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 import yaml
+from test_docs_commands import parse  # noqa: F401  # a fixture
 
 from sapg_isaaclab.agents.pql import PqlCfg
 from sapg_isaaclab.agents.sapg.cfg import ABLATIONS
@@ -13,6 +14,7 @@ from sapg_isaaclab.errors import InputError
 from sapg_isaaclab.experiments import point_runs, suites
 from sapg_isaaclab.experiments.point_envs import ENVS
 from sapg_isaaclab.experiments.trials import expand_seeds
+from sapg_isaaclab.runs.run_folder import RunFolder
 
 
 def test_table1_at_the_papers_scale_by_hand():
@@ -150,6 +152,21 @@ def test_lines_of_an_array_become_the_arguments_of_its_tasks(tmp_path):
     subprocess.run(["bash", script, "@array.txt"], env=environment, check=True, timeout=60)
     words = (tmp_path / "words").read_text().splitlines()
     assert words[words.index("--task") :] == ["--task", "B", "--seed", "2 3", "--log_root", "logs/sapg/job_8_2"]
+
+
+@pytest.mark.parametrize("scale", suites.SCALES)
+@pytest.mark.parametrize("task", ["SAPG-AllegroKuka-Throw", "two_hills"])
+def test_commands_of_a_trial_are_understood(task, scale, tmp_path, parse):  # noqa: F811
+    run = RunFolder(tmp_path)
+    run.checkpoints.mkdir()
+    for trial in set(suites.plan("figure5", scale, tasks=[task], seeds=[1], lines=list(suites.LINES)).values()):
+        (run.checkpoints / f"agent_{trial.iterations}.pt").touch()
+        for words in (
+            trial.train(tmp_path, None, "cpu"),
+            trial.train(tmp_path, run, "cpu"),
+            trial.evaluate(run, 7, "cpu"),
+        ):
+            assert parse(words[0], words[1:]) is None, words
 
 
 def test_a_trial_is_a_plain_value():

@@ -96,11 +96,13 @@ def draw(data: dict[str, Any], stem: pathlib.Path) -> list[pathlib.Path]:
         axes.grid(alpha=0.3)
     handles = {label: handle for axes in panels[0] for handle, label in zip(*axes.get_legend_handles_labels())}
     figure.legend(
-        handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, len(handles)), frameon=False
+        handles.values(), handles.keys(), loc="outside lower center", ncols=min(5, len(handles)), frameon=False
     )
     counts = [len({entry["seed"] for entry in shown if entry["task"] == task}) for task in tasks]
-    seeds = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
-    figure.suptitle(f"{data['title']}: {data['scale']} scale, {seeds} seeds, mean and standard error")
+    few, many = min(counts), max(counts)
+    seeds = "1 seed" if many == 1 else f"{few} seeds" if few == many else f"{few} to {many} seeds"
+    bands = ", mean and standard error" if many > 1 else ""
+    figure.suptitle(f"{data['title']}: {data['scale']} scale, {seeds}{bands}")
     return figures.write(figure, stem)
 
 
@@ -135,6 +137,10 @@ def _diversity(data: dict[str, Any], task: str, axes: Any) -> None:
         axes.fill_between(x, mean - error, mean + error, color=color, alpha=0.2, linewidth=0)
     if data["kind"] == "autoencoder":
         axes.set_xscale("log", base=2)
+        axes.set_xticks(entries[0]["x"], [str(width) for width in entries[0]["x"]])
+        axes.minorticks_off()
+    else:
+        axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("principal components" if data["kind"] == "pca" else "hidden units")
     axes.set_ylabel("mean squared error")
 
