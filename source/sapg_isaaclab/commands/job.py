@@ -289,8 +289,9 @@ def _complete(env_cfg: Any, agent_cfg: Any, num_envs: int | None, device: str | 
         raise InputError(f"--num_envs {env_cfg.scene.num_envs} is not allowed; it must be at least 1")
     if hasattr(env_cfg, "num_blocks"):
         env_cfg.num_blocks = agent_cfg.num_blocks
-    if agent_cfg.timeout_bootstrap == "final_obs" and "env.compute_final_obs" not in given:
-        env_cfg.compute_final_obs = True
+    wanted = agent_cfg.timeout_bootstrap == "final_obs"
+    if "env.compute_final_obs" not in given and (wanted or hasattr(env_cfg, "compute_final_obs")):
+        env_cfg.compute_final_obs = wanted  # nobody else reads them
     if isinstance(agent_cfg, DexPbtCfg) and hasattr(env_cfg, "curriculum") and "env.curriculum.gate" not in given:
         env_cfg.curriculum.gate = "block"  # each learner has a curriculum of its own
     _give_state(env_cfg, agent_cfg, given)

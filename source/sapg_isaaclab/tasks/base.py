@@ -22,7 +22,7 @@ from sapg_isaaclab.tasks.drives import HeldDrives
 from sapg_isaaclab.tasks.make import check_num_blocks, check_registration_kwargs, resolve_env_cfg
 from sapg_isaaclab.tasks.pose_estimate import PoseEstimate, check_asymmetry
 from sapg_isaaclab.tasks.rendering import aim_cameras, enable_if_asked, grab_frame, mend_viser
-from sapg_isaaclab.tasks.threads import check_threads, physx_threads, set_torch_threads
+from sapg_isaaclab.tasks.threads import physx_threads, set_torch_threads
 
 
 class TaskEnv(DirectRLEnv):
@@ -91,8 +91,6 @@ class TaskEnv(DirectRLEnv):
         cfg = resolve_env_cfg(cfg, env_cfg_entry_point, num_envs=num_envs, device=device, seed=seed, physics=physics)
         check_num_blocks(cfg.scene.num_envs, cfg.num_blocks)
         enable_if_asked(cfg, render_mode)
-        check_threads(cfg)
-        nan_guard.check(cfg.on_nan, cfg.nan_limit)
         randomization.renew(cfg)
         set_torch_threads(cfg.torch_threads)
         with self._prepare(cfg), physx_threads(cfg.sim.physics, cfg.physx_threads):

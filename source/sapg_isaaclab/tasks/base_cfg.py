@@ -9,8 +9,9 @@ from isaaclab.utils import configclass
 from isaaclab.utils.noise import NoiseModelCfg
 from isaaclab_tasks.utils import preset
 
-from sapg_isaaclab.tasks import randomization
+from sapg_isaaclab.tasks import nan_guard, randomization
 from sapg_isaaclab.tasks.pose_estimate import PoseEstimateCfg
+from sapg_isaaclab.tasks.threads import check_threads
 
 
 @configclass
@@ -18,6 +19,9 @@ class TaskEnvCfg(DirectRLEnvCfg):
     """Options of every :class:`~sapg_isaaclab.tasks.base.TaskEnv`."""
 
     is_finite_horizon = False
+    # for whoever bootstraps time-outs with the state an episode ended in, which the autoreset hides; the training
+    # script leaves it out for agents that do not
+    compute_final_obs = True
 
     num_blocks: int = 1
     """Number of policy blocks: each gets the same mix of what differs between environments, and the metrics distinguish
@@ -54,6 +58,15 @@ class TaskEnvCfg(DirectRLEnvCfg):
 
     torch_threads: int | None = None
     """Threads of torch in this process; None for what ``OMP_NUM_THREADS``, the program or torch has chosen."""
+
+    def validate_config(self) -> None:
+        """Refuse values that have no meaning; Isaac Lab asks for it before anything is made.
+
+        Raises:
+            ValueError: If there is one.
+        """
+        check_threads(self)
+        nan_guard.check(self.on_nan, self.nan_limit)
 
     def play_mode(self) -> None:
         """Make the scene small enough to watch."""

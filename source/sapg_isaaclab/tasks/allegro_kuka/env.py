@@ -120,7 +120,8 @@ class AllegroKukaEnv(TaskEnv):
             groups=cfg.num_blocks if curriculum.gate == "block" else None,
             device=self.device,
         )
-        self._on_cpu = self.device == "cpu"
+        self.host_knows = self.device == "cpu"
+        """Whether asking for a value of a tensor costs nothing."""
         self._allocate()
         self.extras["true_objective"] = self.curriculum.true_objective(self._finished_successes)
 
@@ -234,9 +235,9 @@ class AllegroKukaEnv(TaskEnv):
         Drawing for all environments and keeping some costs less than finding out on the host which ones need it; on a
         CPU, where the host knows, nothing is drawn when no goal was reached.
         """
-        if self._on_cpu and not reached.any():
+        if self.host_knows and not reached.any():
             return
-        self.measured.outdated = True
+        self.measured.aimed = True
         pos, quat = self.goal.sample(self.num_envs, self.device)
         chosen = reached.unsqueeze(-1)
         self.goal_pos.copy_(torch.where(chosen, pos, self.goal_pos))
@@ -246,6 +247,7 @@ class AllegroKukaEnv(TaskEnv):
             buffer.masked_fill_(reached, UNSET)
         if not self.goal.replaces_object:
             return
+        self.measured.moved = True
         for buffer in (self.closest_tip, self.shown_tip):
             buffer.masked_fill_(chosen, UNSET)
         for buffer in (self.lifted, self.shown_lifted):
@@ -264,7 +266,7 @@ class AllegroKukaEnv(TaskEnv):
 
     def _reset_idx(self, env_ids: Sequence[int] | torch.Tensor) -> None:
         super()._reset_idx(env_ids)
-        self.measured.outdated = True
+        self.measured.moved = True
         cfg, count = self.cfg, len(env_ids)
         rows = torch.as_tensor(env_ids, dtype=torch.long, device=self.device)
         origins = self.scene.env_origins.index_select(0, rows)
@@ -309,7 +311,7 @@ class AllegroKukaEnv(TaskEnv):
         """Poses of buckets, in the world, shape (n, 7), for goals (n, 3) and environments at ``origins`` (n, 3)."""
         pose = torch.zeros(len(goal_pos), 7, device=self.device)
         pose[:, :3] = origins + self.goal.bucket_pos(goal_pos)
-        pose[:, 6] = 1.0
+        pose[:, 6].fill_(1.0)
         return pose
 
     # observations
@@ -332,8 +334,7 @@ class AllegroKukaEnv(TaskEnv):
         return describe(cfg, observations.layout(cfg))
 
     def _get_observations(self) -> dict[str, torch.Tensor]:
-        if self.measured.outdated:
-            self._measure()
+        self._catch_up()
         official, clip = observations.items(self), self.cfg.obs_clip
         state = torch.cat(tuple(official.values()), dim=-1).clamp(-clip, clip)
         if self.pose_estimate is None:
@@ -345,6 +346,12 @@ class AllegroKukaEnv(TaskEnv):
     # state, read live from the physics engine
 
     def _measure(self) -> None:
+        """Measure everything anew, as after physics."""
+        self.measured.moved = True
+        self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Measure what has changed since."""
         self.measured.take(self.object_pos, self.object_quat, self.goal_pos, self.goal_quat)
 
     @property

@@ -181,8 +181,6 @@ class AllegroKukaEnvCfg(TaskEnvCfg):
     """What the three tasks share; a task adds its goal, objects and lengths."""
 
     decimation = 2
-    # the autoreset hides the state an episode ended in, which an agent that bootstraps time-outs needs
-    compute_final_obs = True
     action_space = 23
     observation_space = 0  # set by the environment from the number of keypoints
     state_space = 0  # one vector serves actor and critic, unless asymmetric

@@ -50,7 +50,7 @@ def uniform_rotation(count: int, device: str) -> torch.Tensor:
 def no_rotation(count: int, device: str) -> torch.Tensor:
     """Identity quaternions, shape (count, 4), xyzw."""
     quat = torch.zeros(count, 4, device=device)
-    quat[:, 3] = 1.0
+    quat[:, 3].fill_(1.0)  # an assignment would make a tensor of the number first
     return quat
 
 

@@ -18,7 +18,7 @@ TIP_OFFSETS = ((0.05, 0.005, 0.0), (0.05, 0.005, 0.0), (0.05, 0.005, 0.0), (0.06
 
 
 class Measurements:
-    """What rewards and observations are made of, taken once until something moves.
+    """What rewards and observations are made of; only what has changed is measured again.
 
     Positions are in the environment frame [m], quaternions xyzw; N environments, k keypoints.
     """
@@ -58,13 +58,15 @@ class Measurements:
         bodies, _ = robot.find_bodies([PALM_BODY, *TIP_BODIES], preserve_order=True)
         self._palm_id, self._body_ids = bodies[0], torch.tensor(bodies, device=env_origins.device)
         self._points = torch.tensor((PALM_OFFSET, *TIP_OFFSETS), device=env_origins.device)
-        self.outdated = True
-        """Whether something moved since the last measurement."""
+        self.moved = True
+        """Whether robots or objects moved since the last measurement."""
+        self.aimed = True
+        """Whether goals did."""
 
     def take(
         self, object_pos: torch.Tensor, object_quat: torch.Tensor, goal_pos: torch.Tensor, goal_quat: torch.Tensor
     ) -> None:
-        """Measure.
+        """Measure, where something moved.
 
         Args:
             object_pos: Positions of the objects, shape (N, 3).
@@ -72,14 +74,19 @@ class Measurements:
             goal_pos: Positions of the goals, shape (N, 3).
             goal_quat: Orientations of the goals, shape (N, 4).
         """
+        if self.moved:
+            self._take_bodies(object_pos, object_quat)
+        if self.moved or self.aimed:
+            self.keypoints_from_goal = self.keypoints - keypoints(goal_pos, goal_quat, self.offsets)
+            self.keypoint_distance = torch.linalg.vector_norm(self.keypoints_from_goal, dim=-1).amax(-1)
+        self.moved = self.aimed = False
+
+    def _take_bodies(self, object_pos: torch.Tensor, object_quat: torch.Tensor) -> None:
         bodies = self._robot.data.body_link_pose_w.torch.index_select(1, self._body_ids)
         points = bodies[..., :3] - self._origins.unsqueeze(1) + rotate(bodies[..., 3:], self._points)
         self.palm_pos, self.tips, self.palm_quat = points[:, 0], points[:, 1:], bodies[:, 0, 3:]
         self.keypoints = keypoints(object_pos, object_quat, self.offsets)
-        self.keypoints_from_goal = self.keypoints - keypoints(goal_pos, goal_quat, self.offsets)
         self.tip_distance = torch.linalg.vector_norm(self.tips - object_pos.unsqueeze(1), dim=-1)
-        self.keypoint_distance = torch.linalg.vector_norm(self.keypoints_from_goal, dim=-1).amax(-1)
-        self.outdated = False
 
     @property
     def palm_vel(self) -> torch.Tensor:

@@ -177,8 +177,6 @@ class InHandReorientEnvCfg(TaskEnvCfg):
     """What the in-hand reorientation tasks of all hands share; a task adds its scene, joints and sizes."""
 
     decimation = 4
-    # a time-out is bootstrapped with the value of the last state, which the autoreset would otherwise hide
-    compute_final_obs = True
     observation_space = 0  # set by the environment from obs_type
     state_space = 0  # one vector serves actor and critic, unless asymmetric
 
