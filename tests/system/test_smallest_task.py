@@ -1,0 +1,42 @@
+"""A task is a folder and one line, as CONTRIBUTING says: tests/slide trains, goes on and plays like ours."""
+
+import pathlib
+
+import pytest
+import torch
+from typed_commands import load_command
+
+from sapg_isaaclab.runs import checkpoint, metrics
+from sapg_isaaclab.runs.run_folder import find_runs
+from slide.rewards import distance_term
+
+
+def test_contributing_names_the_files_of_the_example():
+    tests = pathlib.Path(__file__).parents[1]
+    text = (tests.parent / "CONTRIBUTING.md").read_text()
+    for file in ("env.py", "env_cfg.py", "rewards.py", "agents"):
+        assert f"`{file}" in text and list((tests / "slide").glob(f"{file}*"))
+    assert "tests/slide" in text
+
+
+def test_its_reward_by_hand():
+    assert distance_term(torch.tensor([[3.0, 0.0, -4.0]])).item() == -5.0
+
+
+@pytest.mark.slow
+def test_it_trains_goes_on_and_plays(tmp_path, capsys):
+    common = ["--device", "cpu", "--log_root", str(tmp_path)]
+    train = ["--task", "slide:Test-Slide", *common, "presets=wide"]
+    assert load_command("train").main([*train, "--max_iterations", "2"]) == 0
+    (run,) = find_runs(tmp_path)
+    assert run.path.parent.name == "test_slide"
+    saved = checkpoint.load(checkpoint.latest(run))
+    assert (saved["agent_cfg"]["hidden_sizes"], saved["agent_cfg"]["num_blocks"]) == ([32, 32], 3)
+    assert load_command("train").main(["--resume", str(run.path), *common, "--max_iterations", "4"]) == 0
+    rows = metrics.read(run)
+    assert [row["iteration"] for row in rows] == [1, 2, 3, 4] and rows[-1]["env_steps"] == 4 * 4 * 12
+    assert checkpoint.load(checkpoint.latest(run))["env"]["common_step_counter"] == 16
+    assert rows[-1]["Metrics/nan_resets"] == 0.0 and rows[-1]["Leader/episodes"] > 0
+    play = ["--checkpoint", str(run.path), "--device", "cpu", "--num_envs", "2", "--steps", "3", "--no_video"]
+    assert load_command("play").main(play) == 0
+    assert "playing leader" in capsys.readouterr().out
