@@ -22,7 +22,7 @@ def make_run(folder, *, iteration, env_steps, init_from=None):
         "algorithm": "sapg",
         "num_envs": 4,
         "seed": 1,
-        "overrides": ["presets=small"],
+        "overrides": ["presets=small", "env.decimation=2", "agent.rollouts=16"],
         "init_from": init_from,
         "agent_cfg": {"num_blocks": 2, "experiment": {"directory": "toy"}},
         "blocks": {"num_blocks": 2, "leader": 0, "block_size": 2, "ids": [0, 1]},
@@ -60,8 +60,9 @@ def test_the_shipped_file_acts_the_same_and_cannot_train(tmp_path, runs, monkeyp
     assert path.stat().st_size < 10_000 < runs[1].stat().st_size
     assert set(shipped["agent"]) == {"policies"} and "env" not in shipped and "rng" not in shipped
     assert torch.equal(shipped["agent"]["policies"]["model"]["weight"], torch.arange(6.0))
-    for name in ("agent_cfg", "blocks", "overrides", "task", "env_steps"):
+    for name in ("agent_cfg", "blocks", "task", "env_steps"):
         assert shipped[name] == saved[name]
+    assert shipped["overrides"] == ["presets=small", "agent.rollouts=16"]  # the task itself, however it was trained
     text = (tmp_path / "toy.md").read_text()
     assert "| leader | deterministic | `env.success_tolerance=0.4` | 8 | 1.250 ± 0.062 | 1.25 ± 0.06 | 1 ± 0 |" in text
     assert text.endswith("It drops the cube.\n") and "one core" in text
@@ -74,3 +75,10 @@ def test_the_card_adds_up_the_runs_and_names_no_folder(tmp_path, runs):
     assert "1.50 million env-steps in 1.0 hours of wall time on one core." in text
     assert "- `python train.py --seed 1`, commit aaaaaaaaaaaa, 1.00 million env-steps" in text
     assert "| untrained leader |" in text and str(tmp_path) not in text
+
+
+def test_what_starts_from_a_shipped_policy_goes_on_with_its_history(tmp_path, runs, monkeypatch):
+    monkeypatch.setattr(checkpoint, "PRETRAINED", tmp_path)
+    shipping.main([str(runs[1])])
+    later = make_run(tmp_path / "logs", iteration=3, env_steps=250_000, init_from=str(tmp_path / "toy.pt"))
+    assert [run["env_steps"] for run in shipping.history(later)] == [1_000_000, 500_000, 250_000]

@@ -32,17 +32,23 @@ KEPT = (
 """Entries of a checkpoint that its small form keeps, beside the policy."""
 
 
-def policy_only(saved: dict[str, Any]) -> dict[str, Any]:
+def policy_only(saved: dict[str, Any], runs: list[dict[str, Any]]) -> dict[str, Any]:
     """A checkpoint without what only training needs: optimiser, random numbers, episodes, environment.
+
+    Overrides of the environment are dropped, too: whatever made training easier, what comes with the package is played
+    and measured on the task itself.
 
     Args:
         saved: What :func:`sapg_isaaclab.runs.checkpoint.load` returned.
+        runs: What :func:`history` returned; kept for the history of runs that start from the file.
 
     Returns:
         Networks, latents, standard deviations, moments, block table and options, for
         :func:`sapg_isaaclab.runs.checkpoint.save`.
     """
-    return {**{name: saved[name] for name in KEPT}, "agent": {"policies": saved["agent"]["policies"]}}
+    overrides = [token for token in saved["overrides"] if not token.startswith("env.")]
+    policies = {"policies": saved["agent"]["policies"]}
+    return {**{name: saved[name] for name in KEPT}, "overrides": overrides, "history": runs, "agent": policies}
 
 
 def history(path: pathlib.Path) -> list[dict[str, Any]]:
@@ -58,6 +64,8 @@ def history(path: pathlib.Path) -> list[dict[str, Any]]:
         InputError: If a checkpoint on the way is missing.
     """
     saved, run = checkpoint.load(path), checkpoint.run_of(path)
+    if "history" in saved:
+        return saved["history"]  # the file comes with the package
     manifest = (run.manifest() if run else None) or {}
     this = {
         "command": manifest.get("command", "unknown"),
@@ -150,9 +158,10 @@ def main(argv: list[str] | None = None) -> None:
     evaluations = [json.loads(pathlib.Path(file).read_text(encoding="utf-8")) for file in args.evaluations]
     notes = pathlib.Path(args.notes).read_text(encoding="utf-8") if args.notes else ""
     target = checkpoint.PRETRAINED / f"{saved['agent_cfg']['experiment']['directory']}.pt"
-    text = card(saved, history(path), evaluations, args.hardware, notes)
+    runs = history(path)
+    text = card(saved, runs, evaluations, args.hardware, notes)
     target.parent.mkdir(exist_ok=True)
-    checkpoint.save(target, policy_only(saved))
+    checkpoint.save(target, policy_only(saved, runs))
     write_atomically(target.with_suffix(".md"), text)
     print(f"{target} ({target.stat().st_size / 1e6:.2f} MB) and its card")
 
