@@ -92,10 +92,10 @@ class TaskEnv(DirectRLEnv):
         check_num_blocks(cfg.scene.num_envs, cfg.num_blocks)
         enable_if_asked(cfg, render_mode)
         randomization.renew(cfg)
-        set_torch_threads(cfg.torch_threads)
         with self._prepare(cfg), physx_threads(cfg.sim.physics, cfg.physx_threads):
             check_asymmetry(cfg)
             super().__init__(cfg, render_mode)
+        set_torch_threads(cfg.torch_threads)
         randomization.randomize(self)
         # commands that a task changes within a control step must reach the engine there
         held = self.scene.articulations.values() if type(self)._apply_action is TaskEnv._apply_action else ()
