@@ -113,7 +113,7 @@ def test_neither_cfg_nor_task_is_refused():
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("obs_type", "openai", "obs_type='openai' is unknown; use 'full_state', 'full' or 'full_no_vel'"),
+        ("obs_type", "openai", "obs_type='openai' is unknown; use 'full_state', 'full', 'full_no_vel' or 'measured'"),
         ("joint_force_obs", "on", "joint_force_obs='on' is unknown; use 'zero' or 'measured'"),
         ("num_blocks", 0, "num_blocks=0 is not allowed; give at least 1"),
     ],

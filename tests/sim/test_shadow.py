@@ -241,7 +241,9 @@ def test_unknown_layout_is_answered_in_one_line(env, monkeypatch):
     monkeypatch.setattr(env.cfg, "obs_type", "everything")
     with pytest.raises(ValueError) as error:
         env.observation_layout(env.cfg)
-    assert str(error.value) == ("obs_type='everything' is unknown; use 'full_state', 'full', 'full_no_vel' or 'openai'")
+    assert str(error.value) == (
+        "obs_type='everything' is unknown; use 'full_state', 'full', 'full_no_vel', 'measured' or 'openai'"
+    )
 
 
 def test_forces_without_a_sensor_are_refused_in_one_line():
