@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from sapg_isaaclab.errors import InputError
 from sapg_isaaclab.runs.code_version import code_version
-from sapg_isaaclab.runs.run_folder import LIBRARY, MANIFEST, RunFolder, package_versions
+from sapg_isaaclab.runs.run_folder import LIBRARY, MANIFEST, RunFolder, numbered, package_versions
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -212,8 +212,7 @@ def newest_iteration(run: RunFolder) -> int:
     Returns:
         The number; 0 without a checkpoint.
     """
-    names = (path.stem.removeprefix("agent_") for path in run.checkpoints.glob("agent_*.pt"))
-    return max((int(name) for name in names if name.isdecimal()), default=0)
+    return max(numbered(run), default=0)
 
 
 def expand_seeds(texts: list[str]) -> list[int]:

@@ -7,7 +7,6 @@ import os
 import pathlib
 import pickle
 import random
-import re
 import zipfile
 from typing import Any
 
@@ -16,7 +15,7 @@ import torch
 
 from sapg_isaaclab.errors import InputError, TrainingError
 from sapg_isaaclab.runs.files import remove_leftovers, write_atomically
-from sapg_isaaclab.runs.run_folder import RunFolder, find_runs
+from sapg_isaaclab.runs.run_folder import RunFolder, find_runs, numbered
 
 FORMAT = 1
 """Version of the layout of a checkpoint file."""
@@ -25,7 +24,6 @@ PRETRAINED = pathlib.Path(__file__).parents[1] / "pretrained"
 """Folder of the policies that come with the package, ``<experiment>.pt`` each with a card ``<experiment>.md``."""
 
 _REQUIRED = ("iteration", "env_steps", "task", "blocks", "agent", "agent_cfg")
-_NAME = re.compile(r"agent_(\d+)\.pt")
 
 
 def save(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
@@ -155,19 +153,6 @@ def _follow(run: RunFolder, name: str) -> pathlib.Path | None:
     except (OSError, UnicodeDecodeError):
         return None
     return target if target.is_file() else None
-
-
-def numbered(run: RunFolder) -> dict[int, pathlib.Path]:
-    """Checkpoints of a run.
-
-    Args:
-        run: The run folder.
-
-    Returns:
-        File by iteration, ascending.
-    """
-    matches = ((_NAME.fullmatch(path.name), path) for path in run.checkpoints.glob("agent_*.pt"))
-    return dict(sorted((int(match[1]), path) for match, path in matches if match))
 
 
 def prune(run: RunFolder, keep: int) -> None:

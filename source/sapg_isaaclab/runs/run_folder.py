@@ -25,6 +25,7 @@ from sapg_isaaclab.runs.files import try_folder, write_atomically
 MANIFEST = "run.json"
 MANIFEST_VERSION = 1
 LIBRARY = "sapg"
+_CHECKPOINT = re.compile(r"agent_(\d+)\.pt")
 _PARAMS = ("params/env.yaml", "params/agent.yaml")
 _PACKAGES = ("sapg_isaaclab", "isaaclab", "skrl", "torch", "tensordict", "gymnasium", "ovphysx", "newton", "warp-lang")
 
@@ -237,6 +238,19 @@ def find_runs(
         if manifest.get("library") == LIBRARY and any(run.checkpoints.glob("agent_*.pt")):
             found.append((str(manifest.get("created_at", "")), str(run.path), run))
     return [run for _, _, run in sorted(found, key=lambda item: item[:2], reverse=True)]
+
+
+def numbered(run: RunFolder) -> dict[int, pathlib.Path]:
+    """Checkpoints of a run.
+
+    Args:
+        run: The run folder.
+
+    Returns:
+        File by iteration, ascending.
+    """
+    matches = ((_CHECKPOINT.fullmatch(path.name), path) for path in run.checkpoints.glob("agent_*.pt"))
+    return dict(sorted((int(match[1]), path) for match, path in matches if match))
 
 
 def _candidates(log_root: pathlib.Path, experiment: str | None) -> Iterator[RunFolder]:
