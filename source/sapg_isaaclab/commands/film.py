@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 SUFFIXES = (".mp4", ".gif", ".webp")
 """Kinds of videos. A page shows the last two like a picture; the first is by far the smallest."""
 
-ANIMATION_RATE_HZ = 15.0
-"""Largest number of frames in a second of an animation."""
-
 
 def target(args: argparse.Namespace) -> pathlib.Path | None:
     """File or folder that the command line asks for.
@@ -111,10 +108,11 @@ class Recorder:
             target: Video file, or folder for frames.
             frame_rate: Steps of the environment per second [Hz]; the video runs in real time.
         """
+        from sapg_isaaclab.runs.video import thinned
+
         self.env, self.target = env, target
         animated = target is not None and target.suffix in SUFFIXES[1:]
-        self._stride = max(1, round(frame_rate / ANIMATION_RATE_HZ)) if animated else 1
-        self.frame_rate = frame_rate / self._stride
+        self._stride, self.frame_rate = thinned(frame_rate) if animated else (1, frame_rate)
         self._video: Any = None
         self._count = 0
 
@@ -136,8 +134,8 @@ class Recorder:
 
     def grab(self) -> None:
         """Add the present picture; of an animation only every second or fourth, so that it stays small."""
-        self._count += 1
-        if self.target is None or (self._count - 1) % self._stride:
+        index, self._count = self._count, self._count + 1
+        if self.target is None or index % self._stride:
             return
         import imageio
 
@@ -147,7 +145,7 @@ class Recorder:
         if self._video is not None:
             self._video.append(frame)
         else:
-            imageio.imwrite(self.target / f"frame_{self._count - 1:05d}.png", frame)
+            imageio.imwrite(self.target / f"frame_{index:05d}.png", frame)
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Finish the file; what an error has cut short is dropped."""

@@ -28,7 +28,7 @@ def write_atomically(path: pathlib.Path, content: str | bytes | Callable[[Binary
     Raises:
         OSError: If it cannot be written; the old file stays.
     """
-    temporary = _temporary(path)
+    temporary = unfinished(path)
     try:
         with open(temporary, "wb") as file:
             if callable(content):
@@ -50,7 +50,15 @@ def write_atomically(path: pathlib.Path, content: str | bytes | Callable[[Binary
             os.close(folder)
 
 
-def _temporary(path: pathlib.Path) -> pathlib.Path:
+def unfinished(path: pathlib.Path) -> pathlib.Path:
+    """Where a file is written until it is whole; :func:`remove_leftovers` finds what a killed process left there.
+
+    Args:
+        path: The file.
+
+    Returns:
+        A hidden file beside it, of this process alone.
+    """
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
@@ -106,7 +114,7 @@ def try_file(path: pathlib.Path) -> None:
     Raises:
         OSError: If it cannot.
     """
-    try_folder(_temporary(path))  # the longer of the two names
+    try_folder(unfinished(path))  # the longer of the two names
 
 
 def remove_leftovers(folder: pathlib.Path) -> None:

@@ -12,7 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from sapg_isaaclab.runs.files import write_atomically
+from sapg_isaaclab.runs.files import unfinished, write_atomically
+
+ANIMATION_RATE_HZ = 15.0
+"""Largest number of frames in a second of what shall stay small."""
+
+
+def thinned(rate: float) -> tuple[int, float]:
+    """Which steps to draw so that a video in real time stays small.
+
+    Args:
+        rate: Steps per second [Hz].
+
+    Returns:
+        Steps from frame to frame, and frames per second [Hz]: about :data:`ANIMATION_RATE_HZ`, or all there are.
+    """
+    stride = max(1, round(rate / ANIMATION_RATE_HZ))
+    return stride, rate / stride
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +59,7 @@ class VideoFile:
             frame_rate: Frames per second [Hz].
         """
         self.path, self.frame_rate = path, frame_rate
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        self._temporary = unfinished(path)
         self._frames: list[np.ndarray] = []
         self._encoder: subprocess.Popen[bytes] | None = None
 

@@ -10,16 +10,13 @@ import numpy as np
 
 from sapg_isaaclab.errors import one_line, warn
 from sapg_isaaclab.runs.files import remove_leftovers
-from sapg_isaaclab.runs.video import Clip, VideoFile, animation
+from sapg_isaaclab.runs.video import Clip, VideoFile, animation, thinned
 
 SHORTEST_INTERVAL = 2000
 """Steps from the beginning of a clip to that of the next at least, where no interval is given: Isaac Lab's."""
 
 LARGEST_SHARE = 0.03
 """Share of the time of training that filming may take, where no interval is given."""
-
-FRAME_RATE_HZ = 15.0
-"""Largest number of frames drawn for a second of the task."""
 
 
 class Clips:
@@ -56,8 +53,7 @@ class Clips:
         self.folder, self.spent_s = folder, 0.0
         self._draw, self._block_size, self._blocks = draw, block_size, tuple(blocks)
         self._length, self._interval, self._clock = length, interval, clock
-        self._stride = max(1, round(control_rate / FRAME_RATE_HZ))
-        self._frame_rate = control_rate / self._stride
+        self._stride, self._frame_rate = thinned(control_rate)
         self._began_s, self._last_cost_s, self._spent_before_s = clock(), 0.0, 0.0
         self._since = 0
         self._envs: list[int] = []
