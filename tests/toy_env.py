@@ -6,6 +6,8 @@ whole state, so that a resumed run can be compared bit by bit with an uninterrup
 
 from __future__ import annotations
 
+import copy
+
 import gymnasium
 import torch
 
@@ -129,3 +131,22 @@ def run(agent, env, steps: int, observations=None) -> torch.Tensor:
         agent.post_interaction(**clock)
         observations = after
     return observations
+
+
+def check_resume(first, second, steps: int = 8) -> None:
+    """An agent that is saved in the middle and loaded into another one goes on bit for bit.
+
+    Both are agent and environment, made with the same options; the second pair with another seed.
+    """
+    (agent, env), (other, other_env) = first, second
+    observations = run(agent, env, steps)
+    state, env_state = copy.deepcopy(agent.state_dict()), copy.deepcopy(env.state_dict())
+    random = torch.get_rng_state()
+    run(agent, env, steps, observations)
+    other.load_state_dict(state)
+    observations = other_env.load_state_dict(env_state)
+    torch.set_rng_state(random)
+    run(other, other_env, steps, observations)
+    for name, value in agent.model.state_dict().items():
+        assert torch.equal(value, other.model.state_dict()[name]), name
+    assert agent.metrics == other.metrics

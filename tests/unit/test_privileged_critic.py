@@ -9,7 +9,7 @@ from test_sapg_agent import SMALL, collect
 from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.sapg import SapgCfg
 from sapg_isaaclab.deploy.module import policy_module
-from toy_env import PrivilegedToyEnv, run
+from toy_env import PrivilegedToyEnv, check_resume, run
 
 STATES = {"separate": True, "critic_input": "states"}
 OWN = {**STATES, "critic_hidden_sizes": (24, 8), "critic_learning_rate": 1e-3}
@@ -150,19 +150,7 @@ def test_a_critic_without_lstm_stores_no_states_of_every_step():
     ],
 )
 def test_saved_and_loaded_it_goes_on_bit_for_bit(options):
-    agent, env = make(seen=2, **OWN, **options)
-    observations = run(agent, env, 8)
-    state, env_state = copy.deepcopy(agent.state_dict()), copy.deepcopy(env.state_dict())
-    random = torch.get_rng_state()
-    run(agent, env, 8, observations)
-    other, env = make(seen=2, seed=1, **OWN, **options)
-    other.load_state_dict(state)
-    observations = env.load_state_dict(env_state)
-    torch.set_rng_state(random)
-    run(other, env, 8, observations)
-    for name, value in agent.model.state_dict().items():
-        assert torch.equal(value, other.model.state_dict()[name]), name
-    assert agent.metrics == other.metrics
+    check_resume(make(seen=2, **OWN, **options), make(seen=2, seed=1, **OWN, **options))
 
 
 @pytest.mark.parametrize("options", [{}, {**LSTM, "critic_rnn_units": 0}, {**LSTM, "critic_rnn_units": 12}])

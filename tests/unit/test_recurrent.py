@@ -10,6 +10,7 @@ from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.gaussian import gaussian_log_prob
 from sapg_isaaclab.agents.sapg.networks import Sequences, unroll
 from sapg_isaaclab.agents.sapg.recurrence import RolloutStates
+from toy_env import check_resume
 
 RNN = {"rnn_units": 8, "normalize_observations": False, "normalize_values": False}
 PLACES = [{}, {"rnn_before_mlp": False}, {"separate": True}, {"rnn_layer_norm": False, "num_blocks": 1}]
@@ -140,20 +141,7 @@ def test_minibatches_never_cut_a_sequence():
 
 @pytest.mark.parametrize("options", [{}, {"subsample": "sequence", "importance_clip": "mu"}, {"num_blocks": 1}])
 def test_saved_and_loaded_it_goes_on_bit_for_bit(options):
-    import copy
-
-    agent, env = make(**RNN, **options)
-    observations = run(agent, env, 8)
-    state, env_state = copy.deepcopy(agent.state_dict()), copy.deepcopy(env.state_dict())
-    random = torch.get_rng_state()
-    run(agent, env, 8, observations)
-    other, env = make(seed=1, **RNN, **options)
-    other.load_state_dict(state)
-    observations = env.load_state_dict(env_state)
-    torch.set_rng_state(random)
-    run(other, env, 8, observations)
-    for name, value in agent.model.state_dict().items():
-        assert torch.equal(value, other.model.state_dict()[name]), name
+    check_resume(make(**RNN, **options), make(seed=1, **RNN, **options))
 
 
 def test_a_player_remembers_and_forgets_where_an_episode_ended():

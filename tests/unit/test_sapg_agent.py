@@ -13,7 +13,7 @@ from sapg_isaaclab.agents.sapg import agent as agent_module
 from sapg_isaaclab.agents.sapg.aggregation import relabel
 from sapg_isaaclab.agents.sapg.batch import Piece
 from sapg_isaaclab.agents.sapg.report import learned
-from toy_env import ToyEnv, run
+from toy_env import ToyEnv, check_resume, run
 
 SMALL = {"hidden_sizes": (16, 16), "rollouts": 4, "sequence_length": 2, "num_blocks": 3}
 
@@ -275,20 +275,7 @@ def test_playing_uses_the_leader_in_every_environment_and_refuses_unknown_blocks
 
 @pytest.mark.parametrize("options", [{}, {"importance_clip": "mu", "subsample": "transition"}, {"num_blocks": 1}])
 def test_saved_and_loaded_it_goes_on_bit_for_bit(options):
-    agent, env = make(**options)
-    observations = run(agent, env, 8)
-    state, env_state = copy.deepcopy(agent.state_dict()), copy.deepcopy(env.state_dict())
-    random = torch.get_rng_state()
-    run(agent, env, 8, observations)
-
-    other, env = make(seed=1, **options)
-    other.load_state_dict(state)
-    observations = env.load_state_dict(env_state)
-    torch.set_rng_state(random)
-    run(other, env, 8, observations)
-    for name, value in agent.model.state_dict().items():
-        assert torch.equal(value, other.model.state_dict()[name]), name
-    assert agent.metrics == other.metrics
+    check_resume(make(**options), make(seed=1, **options))
 
 
 def test_a_checkpoint_of_another_m_or_network_is_refused():
