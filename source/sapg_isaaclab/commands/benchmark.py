@@ -35,9 +35,9 @@ def measure(args: argparse.Namespace, num_envs: int) -> dict:
     import torch
 
     from sapg_isaaclab.tasks.make import resolve_env_cfg
+    from sapg_isaaclab.tasks.threads import set_torch_threads
 
-    if args.torch_threads:
-        torch.set_num_threads(args.torch_threads)
+    set_torch_threads(args.torch_threads)
     task = task_config.check_task(args.task)
     started = time.perf_counter()
     entry_point = gym.spec(task).kwargs["env_cfg_entry_point"]

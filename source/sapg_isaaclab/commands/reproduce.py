@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     from sapg_isaaclab.experiments.suites import LINES, SCALES, SUITES
 
-    parser = cli.Parser(description=(__doc__ or "").partition("\n")[0], allow_abbrev=False)
+    parser = cli.Parser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
     add("suite", choices=SUITES, help="which table or figure")
     add("--scale", default="smoke", choices=SCALES, help="how large; default: %(default)s")

@@ -41,7 +41,7 @@ def table(data: dict[str, Any]) -> Table:
     rows = []
     for line, label in data["lines"].items():
         rows.append((label, *(_cell(_runs(data, task, line, size)) for task, size in columns)))
-        published = dict(zip((task for task in TASKS), PUBLISHED.get(line, ())))
+        published = dict(zip(TASKS, PUBLISHED.get(line, ())))
         if data["scale"] == "paper" and data["suite"] == "table1" and published:
             rows.append((f"{label}, published", *(published.get(task, NOTHING) for task, _ in columns)))
     return Table(("", *heads), rows)

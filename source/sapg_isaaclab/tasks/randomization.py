@@ -29,15 +29,14 @@ def randomize(env: DirectRLEnv) -> None:
     Args:
         env: The environment, whose engine runs already.
     """
-    manager = getattr(env, "event_manager", None)
-    names = manager.active_terms.get(PER_BLOCK, []) if manager is not None else []
-    if not names:
+    terms = _terms(env, PER_BLOCK)
+    if not terms:
         return
     block_size = env.num_envs // env.cfg.num_blocks
     cuda = [torch.device(env.device)] if torch.device(env.device).type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         torch.manual_seed(seed_of(env.cfg))
-        for term in map(manager.get_term_cfg, names):
+        for term in terms:
             # made anew: some draw already when they are made, which was before
             kind = type(term.func) if isinstance(term.func, ManagerTermBase) else term.func
             term.func = kind(cfg=term, env=env)
@@ -47,7 +46,7 @@ def randomize(env: DirectRLEnv) -> None:
             for device, own in zip(cuda, states):
                 torch.cuda.set_rng_state(own, device)
             rows = torch.arange(begin, begin + block_size, dtype=torch.int32, device=env.device)
-            manager.apply(PER_BLOCK, env_ids=rows)
+            env.event_manager.apply(PER_BLOCK, env_ids=rows)
 
 
 def renew(cfg: Any) -> None:
@@ -83,10 +82,15 @@ def steady_force(env: DirectRLEnv) -> torch.Tensor | None:
     Returns:
         Forces in the world [N], shape (N, 1, 3); None if gravity is the same everywhere.
     """
-    manager = getattr(env, "event_manager", None)
-    names = manager.active_terms.get("reset", []) if manager is not None else []
-    terms = [manager.get_term_cfg(name).func for name in names]
+    terms = (term.func for term in _terms(env, "reset"))
     return next((term.force for term in terms if isinstance(term, ObjectGravity)), None)
+
+
+def _terms(env: DirectRLEnv, mode: str) -> list[EventTermCfg]:
+    """Event terms of a mode; none where the configuration has no events."""
+    manager = getattr(env, "event_manager", None)
+    names = manager.active_terms.get(mode, []) if manager is not None else []
+    return [manager.get_term_cfg(name) for name in names]
 
 
 class ObjectGravity(ManagerTermBase):

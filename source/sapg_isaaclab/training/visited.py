@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import pathlib
 import random
 from typing import Any
@@ -105,7 +104,5 @@ def write(path: pathlib.Path, state: dict[str, Any], leader: int) -> None:
     Raises:
         OSError: If it cannot be written.
     """
-    content = io.BytesIO()
     arrays = {name: state[name].numpy() for name in ("states", "iterations")}
-    np.savez(content, **arrays, leader=np.asarray(leader))
-    write_atomically(path, content.getvalue())
+    write_atomically(path, lambda file: np.savez(file, **arrays, leader=np.asarray(leader)))
