@@ -85,7 +85,8 @@ def test_a_policy_that_comes_with_the_package_is_exported_into_the_working_folde
     (tmp_path / "pretrained").mkdir()
     saved = checkpoint.load(run.checkpoints / "agent_7.pt")
     saved |= {"wall_time_s": 1.0, "versions": {}}
-    checkpoint.save(tmp_path / "pretrained" / "allegro_reorient.pt", policy_only(saved))
+    runs = [{"command": "train", "commit": "0" * 40, "env_steps": 672, "wall_time_s": 1.0}]
+    checkpoint.save(tmp_path / "pretrained" / "allegro_reorient.pt", policy_only(saved, runs))
     monkeypatch.setattr(checkpoint, "PRETRAINED", tmp_path / "pretrained")
     assert export("--task", TASK, "--checkpoint", "pretrained") == 0
     policy = load_policy(tmp_path / "exported" / "allegro_reorient_block_0.onnx")
