@@ -109,7 +109,7 @@ def test_each_block_has_a_tolerance_of_its_own(env):
     env._get_dones()
     assert env._near.tolist() == [True] * 4 + [False] * 4 + [True] * 4
     saved = env.state_dict()
-    env.curriculum.copy(1, 2)
+    env.curriculum.load_group(2, env.curriculum.group_state(1))
     assert env.curriculum.values["tolerance"].tolist() == pytest.approx([0.075, 0.0675, 0.0675])
     env.load_state_dict(saved)
     assert_same_state(env.state_dict(), saved)

@@ -78,7 +78,7 @@ def test_a_block_moves_by_its_own_successes_and_is_saved(fresh):
     assert objective[FIRST].tolist() == [0.0] * 12
     assert objective[SECOND].tolist() == pytest.approx([0.01 + 0.5 * (0.08 / (math.pi - 0.8) + 0.1)] * 12, rel=1e-4)
     saved = fresh.state_dict()
-    fresh.curriculum.copy(1, 0)
+    fresh.curriculum.load_group(0, fresh.curriculum.group_state(1))
     assert fresh.curriculum.state_dict() != saved["curriculum"]
     fresh.load_state_dict(saved)
     assert_same_state(fresh.state_dict(), saved)

@@ -12,7 +12,6 @@ from same_state import assert_same_state
 from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.normalizer import RunningMoments, standardize
-from sapg_isaaclab.agents.pql.cfg import PqlCfg
 from sapg_isaaclab.agents.ranks import RankLostError, Ranks
 from sapg_isaaclab.agents.sapg import SapgCfg
 from sapg_isaaclab.agents.sapg import batch as sapg_batch
@@ -24,18 +23,10 @@ from sapg_isaaclab.runs.run_folder import RunFolder
 from sapg_isaaclab.training import distributed
 from sapg_isaaclab.training.episodes import EpisodeTracker
 from sapg_isaaclab.training.trainer import Trainer, TrainerCfg
-from team import Team
 from toy_env import ToyEnv
 
 T, N, M, SIZE = 4, 24, 3, 2
 OPTIONS = {"num_blocks": M, "rollouts": T, "hidden_sizes": (16, 16), "latent_dim": 4, "sequence_length": 2}
-
-
-@pytest.fixture(scope="module")
-def team(tmp_path_factory):
-    team = Team(SIZE, tmp_path_factory.mktemp("team"))
-    yield team
-    team.close()
 
 
 def make_agent(env, seed, **options):
@@ -276,15 +267,6 @@ def test_episodes_are_those_of_all_ranks(team):
     assert team.values(episodes_of) == [expected, expected]
 
 
-def build_pql(rank):
-    build_agent(ToyEnv(4), PqlCfg())
-
-
-def test_an_algorithm_of_one_process_is_refused(team):
-    for error, _ in team.run(build_pql):
-        assert isinstance(error, ValueError) and "PqlCfg trains in one process" in str(error)
-
-
 # -- the training loop -------------------------------------------------------------------------------------------------
 
 
@@ -469,7 +451,7 @@ def leave_or_learn(rank):
 
 
 def test_a_rank_that_dies_does_not_leave_the_other_waiting(team):
-    # the last test: it costs the team a member
+    # it costs the team a member
     (error, _), (nothing, text) = team.run(leave_or_learn)
     assert isinstance(error, RankLostError) and "contact with another rank was lost" in str(error)
     assert (nothing, text) == (None, "gone")

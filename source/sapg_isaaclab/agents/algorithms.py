@@ -68,8 +68,8 @@ class Algorithm:
 ALGORITHMS: dict[str, Algorithm] = {
     "sapg": Algorithm("sapg_isaaclab.agents.sapg", cfg="SapgCfg", several_ranks=True),
     "ppo": Algorithm("sapg_isaaclab.agents.sapg", cfg="SapgCfg", several_ranks=True, preset="ppo"),
-    "dexpbt": Algorithm("sapg_isaaclab.agents.dexpbt", cfg="DexPbtCfg"),
-    "pql": Algorithm("sapg_isaaclab.agents.pql", cfg="PqlCfg"),
+    "dexpbt": Algorithm("sapg_isaaclab.agents.dexpbt", cfg="DexPbtCfg", several_ranks=True),
+    "pql": Algorithm("sapg_isaaclab.agents.pql", cfg="PqlCfg", several_ranks=True),
 }
 """Algorithms by the name that ``--algorithm`` takes. Of several with the same options, the plain one comes first."""
 

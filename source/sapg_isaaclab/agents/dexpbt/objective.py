@@ -19,28 +19,37 @@ class Objectives:
     without one it is the mean return of the learner's last 3000 episodes. It is known once every environment of the
     learner has finished an episode since the learner started or changed.
 
+    Each rank follows the learners that it holds, and all know the objectives of all.
+
     Args:
-        layout: The learners' blocks.
+        layout: The learners' blocks, and the ranks that they are spread over.
         rollouts: Steps T of an iteration.
         device: Device of the environment's tensors.
     """
 
     def __init__(self, layout: BlockLayout, rollouts: int, device: torch.device | str) -> None:
         envs = layout.num_envs
-        self.layout = layout
+        self.layout, self._ranks = layout, layout.spread
         self._finished = torch.zeros(envs, dtype=torch.bool, device=device)  # an episode since the start or change
         self._has_objective = False
         self._last = torch.zeros(envs, device=device)  # true objective of the last finished episode
         self._running = torch.zeros(envs, device=device)  # return of the episode under way
         self._returns = torch.zeros(rollouts, envs, device=device)
         self._done = torch.zeros(rollouts, envs, dtype=torch.bool, device=device)
-        self._recent = [torch.empty(0, dtype=torch.float64) for _ in range(layout.num_blocks)]  # on the host
+        self._recent = [torch.empty(0, dtype=torch.float64) for _ in layout.held]  # on the host
         self.now: list[float | None] = [None] * layout.num_blocks
         """Objective of every learner, None where it is not known."""
         self.best: list[float | None] = [None] * layout.num_blocks
         """Largest objective of every learner in this interval."""
 
-    def step(self, index: int, rewards: torch.Tensor, done: torch.Tensor, true_objective: torch.Tensor | None) -> None:
+    def step(
+        self,
+        index: int,
+        rewards: torch.Tensor,
+        done: torch.Tensor,
+        true_objective: torch.Tensor | None,
+        shortened: torch.Tensor | None = None,
+    ) -> None:
         """Take in one step of all environments.
 
         Args:
@@ -48,27 +57,30 @@ class Objectives:
             rewards: Rewards, shape (N,).
             done: Whether the episode ended with this step, shape (N,).
             true_objective: Objective of each environment's last finished episode, shape (N,), if the task has one.
+            shortened: Whether the episode began late and does not count, shape (N,), if some did.
         """
-        self._finished |= done
+        counts = done if shortened is None else done & ~shortened
+        self._finished |= counts
         if true_objective is not None:
             self._has_objective = True
-            self._last.copy_(torch.where(done, true_objective, self._last))
+            self._last.copy_(torch.where(counts, true_objective, self._last))
             return
         self._running += rewards
         self._returns[index] = self._running
-        self._done[index] = done
+        self._done[index] = counts
         self._running.masked_fill_(done, 0.0)
 
     def finish_iteration(self) -> None:
-        """Bring the objectives to the host, in one transfer."""
-        blocks = self.layout.num_blocks
+        """Bring the objectives to the host, in one transfer, and to the other ranks. All ranks must ask for it."""
+        blocks = len(self.layout.held)
         known = self._finished.view(blocks, -1).all(dim=1).double()
         if self._has_objective:
             known, values = torch.stack((known, self._last.view(blocks, -1).double().mean(dim=1))).tolist()
         else:
             known = self._collect(known)
             values = [recent.mean().item() for recent in self._recent]
-        self.now = [value if sure else None for sure, value in zip(known, values)]
+        own = [value if sure else None for sure, value in zip(known, values)]
+        self.now = [value for part in self._ranks.gather(own) for value in part]
         for learner, value in enumerate(self.now):
             if value is not None:
                 best = self.best[learner]
@@ -77,7 +89,7 @@ class Objectives:
     def _collect(self, known: torch.Tensor) -> list[float]:
         """Append the returns of the iteration's finished episodes; hands back ``known`` as read with them."""
         steps, envs = self._done.nonzero(as_tuple=True)
-        owner = (envs // self.layout.block_size).double()
+        owner = (envs // self.layout.block_size).double()  # among those of this rank
         columns = torch.stack((owner, self._returns[steps, envs].double()))
         numbers = torch.cat((known, columns.flatten())).cpu()
         known, (owner, returns) = numbers[: len(known)], numbers[len(known) :].view(2, -1)
@@ -91,8 +103,9 @@ class Objectives:
         Args:
             learner: The learner.
         """
-        self._finished[self.layout.slice(learner)].fill_(False)
-        self._recent[learner] = torch.empty(0, dtype=torch.float64)
+        if learner in self.layout.held:
+            self._finished[self.layout.slice(learner)].fill_(False)
+            self._recent[learner - self.layout.held.start] = torch.empty(0, dtype=torch.float64)
         self.now[learner] = self.best[learner] = None
 
     def end_interval(self) -> None:
@@ -104,7 +117,7 @@ class Objectives:
         self._running.zero_()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a resume needs."""
+        """Everything that a resume needs of this rank."""
         return {
             "finished": self._finished,
             "has_objective": self._has_objective,
