@@ -298,9 +298,8 @@ def test_only_the_newest_episodes_count():
 
 def test_ranked_by_rewards_the_rewards_do_not_mutate():
     agent, env = make_population(RankedByReward, interval=10**9)
-    assert agent.settings.reward_weights == {} and agent.population.hyperparameters[0].keys() == {
-        f"agent.{n}" for n in agent.cfg.mutated
-    }
+    assert agent.settings.reward_weights == {}
+    assert agent.population.hyperparameters[0].keys() == {f"agent.{name}" for name in agent.cfg.mutated}
     run(agent, env, 8)
     assert None not in agent.objectives.now and agent.objectives.now[0] < 0.0
     with pytest.raises(ValueError, match="'distance'; it must be empty, for this environment offers none"):

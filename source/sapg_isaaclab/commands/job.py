@@ -113,7 +113,7 @@ def plan(args: argparse.Namespace, tokens: list[str], ranks: Ranks = ALONE) -> J
     task_config.refuse_contradictions(args, tokens)
     if args.resume and args.init_from:
         raise InputError("--resume goes on with a run, --init_from starts a new one; drop one of them")
-    job = _resumed(args, tokens, ranks) if args.resume else _new(args, tokens)
+    job = _resumed(args, tokens, ranks) if args.resume else _new(args, tokens, ranks)
     filming.check(args, job.trainer_cfg, job.agent_cfg, job.layout)
     if args.distributed:
         algorithm = job.description["algorithm"]
@@ -134,7 +134,7 @@ def plan(args: argparse.Namespace, tokens: list[str], ranks: Ranks = ALONE) -> J
     return job
 
 
-def _new(args: argparse.Namespace, tokens: list[str]) -> Job:
+def _new(args: argparse.Namespace, tokens: list[str], ranks: Ranks) -> Job:
     task = task_config.check_task(args.task)
     algorithm = args.algorithm or "sapg"
     env_cfg, agent_cfg = task_config.resolve_configs(task, tokens, algorithm)
@@ -183,6 +183,7 @@ def _new(args: argparse.Namespace, tokens: list[str]) -> Job:
             "task_module": task_config.task_module(args.task),
             "algorithm": algorithm,
             "num_envs": env_cfg.scene.num_envs,
+            "ranks": ranks.size,
             "seed": agent_cfg.seed,
             "overrides": tokens,
             "trainer": dataclasses.asdict(trainer_cfg),
@@ -230,6 +231,7 @@ def _resumed(args: argparse.Namespace, tokens: list[str], ranks: Ranks) -> Job:
         description={
             "task": task,
             "task_module": module,
+            "ranks": ranks.size,
             **{key: saved[key] for key in keys},
             "trainer": dataclasses.asdict(trainer_cfg),
         },

@@ -41,6 +41,9 @@ TASKS = {
 }
 """The paper's five one-arm tasks, and the environments of ``experiments/point_envs.py``, which need no simulator."""
 
+LEARNERS = 6
+"""Learners of DexPBT, its default."""
+
 POINT_TASKS = ("two_hills", "two_goals", "key_door")
 """Tasks whose runs are those of ``scripts/study.py``."""
 
@@ -258,6 +261,7 @@ def plan(
     tasks: list[str] | None = None,
     lines: list[str] | None = None,
     seeds: list[int] | None = None,
+    ranks: int = 1,
 ) -> dict[Place, Trial]:
     """All runs of a suite.
 
@@ -267,12 +271,13 @@ def plan(
         tasks: Names of tasks; the suite's by default.
         lines: Names of lines; the suite's by default.
         seeds: Seeds; the scale's by default.
+        ranks: Processes that share the environments of each run.
 
     Returns:
         What to train, seed by seed, so that whoever stops early has something of every line. Places may share a run.
 
     Raises:
-        InputError: If there is no such task or line.
+        InputError: If there is no such task or line, or the processes cannot share a run.
     """
     chosen, size = SUITES[suite], SCALES[scale]
     tasks, lines = list(tasks or chosen.tasks), list(lines or chosen.lines)
@@ -285,7 +290,7 @@ def plan(
         for task in dict.fromkeys(tasks):
             for line in dict.fromkeys(lines):
                 for num_envs in _sizes(chosen, size, task, line):
-                    found[Place(task, line, num_envs, seed)] = _trial(size, task, line, num_envs, seed)
+                    found[Place(task, line, num_envs, seed)] = _trial(size, task, line, num_envs, seed, ranks)
     return found
 
 
@@ -295,8 +300,14 @@ def _sizes(suite: Suite, scale: Scale, task: str, line: str) -> tuple[int, ...]:
     return scale.sizes[-1:] if line in suite.only_largest else scale.sizes
 
 
-def _trial(scale: Scale, task: str, line: str, num_envs: int, seed: int) -> Trial:
+def _trial(scale: Scale, task: str, line: str, num_envs: int, seed: int, ranks: int) -> Trial:
     how, point = LINES[line], task in POINT_TASKS
+    if ranks > 1 and point:
+        raise InputError(f"--ranks {ranks}: {task} needs no simulator and trains in one process; drop --ranks")
+    if num_envs % ranks:
+        raise InputError(f"--ranks {ranks} cannot share the {num_envs} environments of a run; use a divisor, such as 2")
+    if how.algorithm == "dexpbt" and LEARNERS % ranks:
+        raise InputError(f"--ranks {ranks} cannot share the {LEARNERS} learners of {line}; use 2, 3 or 6")
     rollouts = Task.rollouts if how.algorithm == "pql" else TASKS[task].rollouts
     return Trial(
         task=task,
@@ -307,5 +318,6 @@ def _trial(scale: Scale, task: str, line: str, num_envs: int, seed: int) -> Tria
         rollouts=rollouts,
         options=(*(() if point else scale.options), *(text.format(minibatch=scale.minibatch) for text in how.options)),
         dump_states=scale.dump_states,
+        ranks=ranks,
         point=point,
     )
