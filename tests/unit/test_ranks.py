@@ -12,6 +12,7 @@ from same_state import assert_same_state
 from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.normalizer import RunningMoments, standardize
+from sapg_isaaclab.agents.pql import PqlCfg
 from sapg_isaaclab.agents.ranks import RankLostError, Ranks
 from sapg_isaaclab.agents.sapg import SapgCfg
 from sapg_isaaclab.agents.sapg import batch as sapg_batch
@@ -445,13 +446,20 @@ def test_a_wrong_command_is_answered_once(team):
 def leave_or_learn(rank):
     env = ToyEnv(12, seed=rank, episode_length=6)
     agent = make_agent(env, rank)
+    other = build_agent(env, PqlCfg(hidden_sizes=(16,), replay_size=100, batch_size=4, warmup_steps=4))
+    other.enable_training_mode(True)
     if rank == 1:
         os._exit(3)
-    run(agent, env, 1)
+    errors = []
+    for each in (agent, other):
+        with pytest.raises(RankLostError) as error:
+            run(each, env, 2)
+        errors.append(str(error.value))
+    return errors
 
 
 def test_a_rank_that_dies_does_not_leave_the_other_waiting(team):
     # it costs the team a member
-    (error, _), (nothing, text) = team.run(leave_or_learn)
-    assert isinstance(error, RankLostError) and "contact with another rank was lost" in str(error)
+    (errors, _), (nothing, text) = team.run(leave_or_learn)
+    assert len(errors) == 2 and all("contact with another rank was lost" in error for error in errors), errors
     assert (nothing, text) == (None, "gone")

@@ -181,6 +181,10 @@ class TrainableAgent(Protocol):
     PER_RANK: ClassVar[tuple[str, ...]]
     """Entries of :meth:`state_dict` that differ between ranks, so that a checkpoint keeps every rank's."""
 
+    EXCHANGES_IN_STEPS: ClassVar[bool]
+    """Whether ranks send each other anything before the last step of an iteration is over. Where they do, a rank that
+    fails in a step cannot tell the others why: they learn that it is gone."""
+
     @property
     def leader(self) -> int:
         """Block whose episodes and policy stand for the run. It may change between iterations."""

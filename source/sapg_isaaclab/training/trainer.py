@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import pathlib
@@ -161,14 +162,6 @@ class Trainer:
         begin_within(self.env, steps)
         self.episodes.leave_out(steps > 0)
 
-    def _stagger(self) -> None:
-        """Let environments that have just been made begin within their first episodes. A resume goes on with them."""
-        if self.cfg.initial_steps != "zero":
-            length = self.env.unwrapped.max_episode_length
-            layout, how = self.agent.layout, self.cfg.initial_steps
-            steps = initial_steps(how, layout, episode_length=length, rollouts=self.rollouts, seed=self._seed)
-            self._begin_within(steps)
-
     def train(self) -> str | None:
         """Train up to ``max_iterations`` or until a stop is asked for, and leave a checkpoint.
 
@@ -182,7 +175,9 @@ class Trainer:
         self.agent.enable_training_mode(True)
         if self._observations is None:
             self._observations, _ = self.env.reset()
-            self._stagger()
+            if self.cfg.initial_steps != "zero":  # once: a resume goes on with what the counters were
+                times = {"episode_length": self.env.unwrapped.max_episode_length, "rollouts": self.rollouts}
+                self._begin_within(initial_steps(self.cfg.initial_steps, self.agent.layout, **times, seed=self._seed))
         states = self.env.state()
         writer = metrics.MetricsWriter(
             self.run,
@@ -239,13 +234,18 @@ class Trainer:
         began = time.monotonic()
         filmed_s = self.clips.spent_s if self.clips is not None else 0.0
         clock = {"timestep": self.iteration * self.rollouts, "timesteps": self.cfg.max_iterations * self.rollouts}
-        with distributed.all_or_none(self.ranks):
+        with contextlib.ExitStack() as together:
+            # nothing in there may wait for another rank
+            if not self.agent.EXCHANGES_IN_STEPS:
+                together.enter_context(distributed.all_or_none(self.ranks))
             for index in range(self.rollouts):
                 if index > 0:
                     self.agent.post_interaction(**clock)
                     clock["timestep"] += 1
                 self.agent.pre_interaction(**clock)
                 states = self._step(states, index, **clock)
+            if self.agent.EXCHANGES_IN_STEPS:
+                together.enter_context(distributed.all_or_none(self.ranks))
             self._finite.raise_if_found(self.iteration + 1, self._folder, self.ranks.rank)
             report_resets(self.env.unwrapped, self.iteration + 1, self._folder, self.ranks.rank)
         collected = time.monotonic()

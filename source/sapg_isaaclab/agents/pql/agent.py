@@ -46,6 +46,7 @@ class PQL(BaseAgent):
     CFG = PqlCfg
     MEMORY = Replay
     PER_RANK = ("generator", "replay")
+    EXCHANGES_IN_STEPS = True
     cfg: PqlCfg
     memory: Any  # a Replay; None for an agent that only acts
 
