@@ -187,7 +187,8 @@ def assemble(
     rows = rows[order]
     columns = {name: column[order] for name, column in columns.items()}
     if imitated is not None and not cfg.awac_in_means:
-        own = coupling.own_mean_weights(coupling.imitates(columns["group"], layout.num_blocks), bounds, unit)
+        which = coupling.imitates(columns["group"], layout.num_blocks)
+        own = coupling.own_mean_weights(which, bounds, unit, ranks)
         columns["weights"] = columns["weights"] * own if "weights" in columns else own
     for name in (*policies.scalers, "actions", "log_prob", "mean", "log_std"):
         columns[name] = data[name][rows]

@@ -16,6 +16,7 @@ from __future__ import annotations
 import torch
 
 from sapg_isaaclab.agents.blocks import BlockLayout
+from sapg_isaaclab.agents.ranks import ALONE, Ranks
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 
 
@@ -103,22 +104,24 @@ def penalised_advantages(
     return advantages - scale * (log_prob - leader_log_prob)
 
 
-def own_mean_weights(imitated: torch.Tensor, bounds: list[int], unit: int = 1) -> torch.Tensor:
+def own_mean_weights(imitated: torch.Tensor, bounds: list[int], unit: int = 1, ranks: Ranks = ALONE) -> torch.Tensor:
     """Weights that turn the mean over a minibatch into the mean over those of its rows that are not imitated.
 
     Args:
         imitated: What :func:`imitates` returned, in the order of the minibatches. Shape (R,).
         bounds: Bounds of the minibatches, in units of ``unit`` rows.
         unit: Rows that stay together.
+        ranks: Processes whose minibatches are learned from together.
 
     Returns:
         B / (number of other rows) for the other rows of a minibatch of B, 1 for those that are imitated. Shape (R,).
     """
-    weights = torch.ones(len(imitated), device=imitated.device)
-    for start, end in zip(bounds[:-1], bounds[1:]):
-        own = imitated[start * unit : end * unit].logical_not()
-        weights[start * unit : end * unit] = torch.where(own, len(own) / own.sum().clamp(min=1), 1.0)
-    return weights
+    own = imitated.logical_not()
+    parts = [own[start * unit : end * unit] for start, end in zip(bounds[:-1], bounds[1:])]
+    counts = torch.stack([part.sum() for part in parts])
+    counts = torch.stack([theirs for (theirs,) in ranks.gather_tensors(counts)]).sum(dim=0).clamp(min=1)
+    weights = [torch.where(part, ranks.size * len(part) / count, 1.0) for part, count in zip(parts, counts)]
+    return torch.cat(weights)
 
 
 def imitation_statistics(
