@@ -30,7 +30,8 @@ class Episodes:
     """Successes of each; empty if the task counts none."""
 
     broken: int = 0
-    """Number of episodes that are left out because their physics broke down; see :mod:`~sapg_isaaclab.tasks.nan_guard`."""
+    """Number of episodes that are left out because their physics broke down
+    (:mod:`~sapg_isaaclab.tasks.nan_guard`)."""
 
 
 @torch.no_grad()
