@@ -35,15 +35,13 @@ def measure(args: argparse.Namespace, num_envs: int) -> dict:
     import torch
 
     from sapg_isaaclab.tasks.make import resolve_env_cfg
-    from sapg_isaaclab.tasks.threads import set_torch_threads
 
-    set_torch_threads(args.torch_threads)
     task = task_config.check_task(args.task)
     started = time.perf_counter()
     entry_point = gym.spec(task).kwargs["env_cfg_entry_point"]
     choices = {"device": args.device, "physics": args.physics, "seed": args.seed}
     cfg = resolve_env_cfg(None, entry_point, num_envs=num_envs, **choices)
-    cfg.physx_threads = args.physx_threads
+    cfg.physx_threads, cfg.torch_threads = args.physx_threads, args.torch_threads
     env = gym.make(task, cfg=cfg).unwrapped
     env.reset()
     create_s = time.perf_counter() - started
@@ -133,7 +131,11 @@ def _benchmark(argv: list[str] | None) -> int:
     parser.add_argument("--device", help="cpu or cuda:0 (default: the GPU where there is one)")
     parser.add_argument("--physics", help="physics preset (default: ovphysx)")
     parser.add_argument("--physx_threads", type=cli.positive, help="threads of ovphysx (default: one for each core)")
-    parser.add_argument("--torch_threads", type=cli.positive, help="threads of torch (default: torch's own choice)")
+    parser.add_argument(
+        "--torch_threads",
+        type=cli.positive,
+        help="threads of torch (default: OMP_NUM_THREADS, or at most one for two cores)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default: %(default)s)")
     parser.add_argument("--json", type=cli.path, metavar="FILE", help="also write the figures here")
     args = parser.parse_args(argv)
