@@ -158,5 +158,5 @@ def test_contributing_names_the_files_of_the_example():
 def test_a_checkpoint_of_an_algorithm_that_nothing_registers_is_refused_in_one_line():
     from sapg_isaaclab.commands.task_config import resolve_configs
 
-    with pytest.raises(InputError, match=r"^algorithm 'theirs' is not known here, which has sapg, .* --task module:ID$"):
+    with pytest.raises(InputError, match=r"^algorithm 'theirs' is not known here, .* --task module:ID$"):
         resolve_configs("SAPG-Allegro-Reorient", [], "theirs")

@@ -175,8 +175,8 @@ def agent_entry_point(task: str, algorithm: str) -> str:
     """
     if algorithm not in ALGORITHMS:
         raise InputError(
-            f"algorithm {algorithm!r} is not known here, which has {', '.join(ALGORITHMS)}; name the module that adds it"
-            " with the task: --task module:ID"
+            f"algorithm {algorithm!r} is not known here, which has {', '.join(ALGORITHMS)}; name the module that adds"
+            " it with the task: --task module:ID"
         )
     kind = ALGORITHMS[algorithm].kind
     made = f"sapg_isaaclab.commands.agent_presets:{task}.{kind}"
