@@ -9,6 +9,7 @@ from toy_env import ToyEnv, run
 
 OPTIONS = {
     "sapg": {},
+    "cpo": {"awac_scale": 0.001, "adversarial_scale": 0.001, "adversarial_hidden_sizes": (32,)},
     "ppo": {"num_blocks": 1},
     "recurrent": {"rnn_units": 64, "hidden_sizes": (64,)},
 }

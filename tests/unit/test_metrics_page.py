@@ -28,6 +28,9 @@ SMALL = {"hidden_sizes": (8,), "rollouts": 4}
 AGENTS = {
     "sapg": lambda: SapgCfg(num_blocks=3, latent_dim=4, **SMALL),
     "sapg, symmetric": lambda: SapgCfg(num_blocks=3, aggregation="symmetric", latent_dim=4, **SMALL),
+    "cpo": lambda: SapgCfg(
+        num_blocks=3, latent_dim=4, awac_scale=0.01, adversarial_scale=0.1, adversarial_hidden_sizes=(8,), **SMALL
+    ),
     "ppo": lambda: SapgCfg(num_blocks=1, **SMALL),
     "dexpbt": lambda: DexPbtCfg(num_blocks=3, interval=96, start_after=0, initial_delay=0, mutation_rate=1.0, **SMALL),
     "pql": lambda: PqlCfg(batch_size=16, replay_size=1000, warmup_steps=4, **SMALL),

@@ -14,6 +14,7 @@ from toy_population import PopulationEnv, RankedByReward
 CLOCK = {"timestep": 0, "timesteps": 0}
 SMALL = {"hidden_sizes": (16,), "rollouts": 4}
 LSTM = {"rnn_units": 8, "sequence_length": 2}
+CPO = {"awac_scale": 0.01, "adversarial_scale": 0.1, "adversarial_hidden_sizes": (8,)}
 OPTIONS = [
     {},
     LSTM,
@@ -24,6 +25,9 @@ OPTIONS = [
     {"num_blocks": 1, "shuffle": False},
     {"timeout_bootstrap": "final_obs"},
     {**LSTM, "timeout_bootstrap": "final_obs"},
+    CPO,
+    {**CPO, **LSTM, "awac_in_means": False, "leader_penalty": 0.1, "stratified_minibatch": True},
+    {**CPO, "observation_moments": "minibatch_twice", "awac_in_moments": True, "adversarial_labels": "time"},
 ]
 READ = "aten::_local_scalar_dense"
 UPDATE = {(READ, "report"): 100}

@@ -36,3 +36,25 @@ def test_values_without_meaning_are_answered_at_the_door(option, message, tmp_pa
     with pytest.raises(InputError, match=message):
         planned(tmp_path, option)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "expected"),
+    [
+        ("SAPG-Allegro-Reorient", ["--algorithm", "cpo"], (0.0005, 0.1, 0.001, "policy")),
+        ("SAPG-Allegro-Reorient", ["presets=cpo"], (0.0005, 0.1, 0.001, "policy")),
+        ("SAPG-Allegro-Reorient", ["--algorithm", "cpo", "presets=small"], (0.0005, 0.1, 0.001, "policy")),
+        ("SAPG-Allegro-Reorient", ["--algorithm", "cpo", "agent.awac_scale=0"], (0.0, 0.1, 0.001, "policy")),
+        ("SAPG-Allegro-Reorient", ["--algorithm", "cpo", "presets=cpo_released"], (0.0005, 0.1, 0.001, "time")),
+        ("SAPG-Shadow-Reorient", ["presets=cpo_released"], (0.001, 0.2, 0.01, "time")),
+        ("SAPG-AllegroKuka-Throw", ["--algorithm", "cpo"], (0.001, 0.1, 0.0, "policy")),
+        ("SAPG-AllegroKuka-Regrasp", ["presets=cpo"], (0.001, 0.2, 0.0, "policy")),
+        ("SAPG-Allegro-Reorient", [], (0.0, 0.2, 0.0, "policy")),
+    ],
+)
+def test_cpo_has_the_published_settings_of_the_task(task, options, expected, tmp_path):
+    agent = planned(tmp_path, "--task", task, *options).agent_cfg
+    names = ("awac_scale", "awac_temperature", "adversarial_scale", "adversarial_labels")
+    assert tuple(getattr(agent, name) for name in names) == expected
+    assert (agent.observation_moments == "minibatch_twice") is (expected[-1] == "time")
+    assert agent.mini_batches == (4 if "presets=small" in options or "Kuka" in task else 2)

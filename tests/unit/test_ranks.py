@@ -28,6 +28,7 @@ from team import Team
 from toy_env import ToyEnv
 
 T, N, M, SIZE = 4, 24, 3, 2
+COUPLED = {"awac_scale": 0.01, "adversarial_scale": 0.1, "adversarial_hidden_sizes": (8,)}
 OPTIONS = {"num_blocks": M, "rollouts": T, "hidden_sizes": (16, 16), "latent_dim": 4, "sequence_length": 2}
 
 
@@ -74,6 +75,8 @@ def learned(agent):
     own |= {f"gradient/{name}": value.grad for name, value in agent.model.named_parameters()}
     own |= {f"observations/{name}": value for name, value in agent.policies.scalers.state_dict().items()}
     own |= {f"values/{name}": value for name, value in agent.policies.value_scaler.state_dict().items()}
+    if agent.discriminator is not None:
+        own |= {f"discriminator/{name}": value for name, value in agent.discriminator.network.state_dict().items()}
     own["learning_rate"] = agent.learner.learning_rate
     own["metrics"] = torch.tensor([agent.metrics[tag] for tag in ("Loss/policy", "Loss/value", "Policy/kl")])
     return {name: value.clone() for name, value in own.items()}
@@ -137,6 +140,8 @@ def train_part(rank, options, noise, weights):
     env = Part(mine, seed=3, episode_length=6)
     agent = make_agent(env, 0, **options)
     agent.load_policy(weights)
+    if agent.discriminator is not None:
+        agent.discriminator.load_state_dict(weights["discriminator"])
     return train_recorded(agent, env, noise[:, mine], lambda *arguments: rank_order(rank, *arguments))
 
 
@@ -145,7 +150,7 @@ def train_recorded(agent, env, noise, order):
     real = sapg_batch.row_order
 
     def ordered(steps, envs, off, group, cfg):
-        return order(len(results), cfg, 0 if off is None else len(agent.pairs))
+        return order(len(results), cfg, 0 if off is None else len(agent.pairs) + len(agent.imitation))
 
     def after_update(_):
         results.append(learned(agent))
@@ -172,8 +177,11 @@ def train_recorded(agent, env, noise, order):
         {"rnn_units": 8, "entropy_loss_scale": 0.005},
         {"off_policy_ratio": 2.0, "kl_scope": "on_policy", "mini_batch_remainder": "even", "mini_batches": 3},
         {"num_blocks": 1, "learning_rate_schedule": "fixed"},
+        # one minibatch of the discriminator: its random order is each rank's own
+        {**COUPLED, "mini_batches": 1, "leader_penalty": 0.1},
+        {**COUPLED, "mini_batches": 1, "rnn_units": 8, "awac_in_means": False, "observation_moments": "update"},
     ],
-    ids=["default", "paper", "recurrent", "all followers", "ppo"],
+    ids=["default", "paper", "recurrent", "all followers", "ppo", "coupled", "coupled, recurrent"],
 )
 def test_two_ranks_with_half_the_environments_equal_one_with_all(team, options):
     options = {"num_blocks": M, "learning_epochs": 2, "mini_batches": 2, **options}
@@ -197,16 +205,17 @@ def test_two_ranks_with_half_the_environments_equal_one_with_all(team, options):
 # -- different data ----------------------------------------------------------------------------------------------------
 
 
-def train_alone_with_others(rank):
+def train_alone_with_others(rank, options):
     env = ToyEnv(N // SIZE, seed=rank, episode_length=6)
-    agent = make_agent(env, rank)
+    agent = make_agent(env, rank, **options)
     first, pairs = agent.model.state_dict()["value.weight"].clone(), []
     run(agent, env, 6, after_update=lambda _: pairs.append(list(agent.pairs)))
     return first, pairs, learned(agent), agent.memory.rollout["rewards"].clone()
 
 
-def test_ranks_stay_bit_identical_and_draw_the_same_followers_while_their_data_differ(team):
-    one, other = team.values(train_alone_with_others)
+@pytest.mark.parametrize("options", [{}, COUPLED], ids=["sapg", "cpo"])
+def test_ranks_stay_bit_identical_and_draw_the_same_followers_while_their_data_differ(team, options):
+    one, other = team.values(train_alone_with_others, options)
     assert torch.equal(one[0], other[0])  # seeds differ: rank 0's weights were sent
     assert one[1] == other[1] and len(set(map(tuple, one[1]))) > 1
     for name, value in one[2].items():

@@ -25,7 +25,7 @@ from sapg_isaaclab.runs.files import try_folder
 ENVS = ("two_hills", "two_goals", "key_door")
 """Environments, named here so that arguments are checked before torch is imported. A test compares all three."""
 
-BARS = ("sapg", "ppo", "dexpbt", "pql", "pql_d")
+BARS = ("sapg", "cpo", "ppo", "dexpbt", "pql", "pql_d")
 """Algorithms that have a bar."""
 
 ALGORITHMS = (
@@ -33,6 +33,8 @@ ALGORITHMS = (
     "sapg_no_off_policy",
     "sapg_separate",
     "sapg_fixed_minibatch",
+    "sapg_double_minibatches",
+    "cpo",
     "ppo",
     "ppo_fixed_minibatch",
     "dexpbt",

@@ -20,7 +20,7 @@ from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.dexpbt import DexPbtCfg
 from sapg_isaaclab.agents.pql import PqlCfg
 from sapg_isaaclab.agents.sapg import SapgCfg
-from sapg_isaaclab.agents.sapg.cfg import ABLATIONS
+from sapg_isaaclab.agents.sapg.cfg import ABLATIONS, CPO
 from sapg_isaaclab.errors import one_line
 from sapg_isaaclab.experiments.point_envs import ENVS
 from sapg_isaaclab.experiments.references import whole_episodes
@@ -36,12 +36,15 @@ MINI_BATCH_SIZE = 1536
 _SHARED = {"hidden_sizes": (32, 32), "rewards_scale": 0.1}
 _REPLAY = {"batch_size": 512, "replay_size": 200_000, "learning_rate": 2e-3}
 _small = functools.partial(SapgCfg, **_SHARED)
+_DISCRIMINATOR = {"adversarial_scale": 1e-3, "adversarial_hidden_sizes": (32, 32)}
 
 ALGORITHMS: dict[str, Callable[..., Any]] = {
     "sapg": _small,
     "sapg_no_off_policy": functools.partial(_small, **ABLATIONS["no_off_policy"]),
     "sapg_separate": functools.partial(_small, separate=True),
     "sapg_fixed_minibatch": functools.partial(_small, mini_batch_size=MINI_BATCH_SIZE),
+    "sapg_double_minibatches": functools.partial(_small, **CPO["sapg_double_minibatches"]),
+    "cpo": functools.partial(_small, **CPO["cpo"], **_DISCRIMINATOR),
     "ppo": functools.partial(_small, **ABLATIONS["ppo"]),
     "ppo_fixed_minibatch": functools.partial(_small, num_blocks=1, mini_batch_size=MINI_BATCH_SIZE),
     "dexpbt": functools.partial(

@@ -25,6 +25,17 @@ SAPG_ONLY = (
     "loss_reduction",
     "entropy_schedule",
     "kl_scope",
+    "awac_scale",
+    "awac_temperature",
+    "awac_weight_max",
+    "awac_in_means",
+    "awac_in_moments",
+    "leader_penalty",
+    "adversarial_scale",
+    "adversarial_hidden_sizes",
+    "adversarial_learning_rate",
+    "adversarial_labels",
+    "adversarial_softmax",
 )
 """Options about what policies share. Learners of a population share nothing, so these must stay as they are."""
 

@@ -11,6 +11,7 @@ from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.normalizer import RunningMoments
 from sapg_isaaclab.agents.ranks import Ranks
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
+from sapg_isaaclab.agents.sapg.coupling import imitates
 from sapg_isaaclab.agents.sapg.networks import BlockActorCritic, Outputs, Sequences
 from sapg_isaaclab.agents.saving import check_shapes
 
@@ -119,16 +120,21 @@ class Policies:
         """
         return self.model.identities[block].expand(rows, -1) if self.layout.num_blocks > 1 else None
 
-    def update_moments(self, rows: TensorDict, ranks: Ranks) -> None:
+    def update_moments(self, rows: TensorDict, ranks: Ranks, *, standardised: bool = False) -> None:
         """Take rows into the moments of what the networks see, if it is standardised.
 
         Args:
-            rows: Has what :meth:`network_rows` returned. Batch size [rows].
+            rows: Rows of a :class:`~sapg_isaaclab.agents.sapg.batch.Batch`. Batch size [rows].
             ranks: Processes whose rows are all taken.
+            standardised: Take what the networks see of them instead of what they are (a fault; see
+                ``observation_moments``).
         """
         if self.cfg.normalize_observations:
+            counted = None
+            if self.cfg.awac_scale > 0.0 and not self.cfg.awac_in_moments:
+                counted = imitates(rows["group"], self.layout.num_blocks).logical_not()
             for name, scaler in self.scalers.items():
-                scaler.update(rows[name], ranks)
+                scaler.update(scaler.normalize(rows[name]) if standardised else rows[name], ranks, counted)
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, latents, standard deviations, moments and the block table."""

@@ -61,6 +61,7 @@ def report(
     log_mu: torch.Tensor | None,
     *,
     clip: float,
+    more: dict[str, torch.Tensor] | None = None,
 ) -> dict[str, float]:
     """Numbers of an update by tag.
 
@@ -71,6 +72,7 @@ def report(
         pairs: (target, source) pairs of the update.
         log_mu: Importance weights of the relabelled rows, if there are any. Shape (R,).
         clip: Half-width of the trust region.
+        more: Further scalars on the device by tag.
 
     Returns:
         Numbers on the host.
@@ -82,6 +84,7 @@ def report(
     if log_mu is not None:
         statistics = importance_statistics(log_mu, clip=clip)
         numbers |= {f"OffPolicy/{name}": value for name, value in statistics.items()}
+    numbers |= more or {}
     metrics = dict(zip(numbers, torch.stack([number.double() for number in numbers.values()]).tolist()))
     if len(pairs) == 1:
         metrics["OffPolicy/source_block"] = float(pairs[0][1])
