@@ -25,7 +25,7 @@ from sapg_isaaclab.runs.files import try_folder
 ENVS = ("two_hills", "two_goals", "key_door")
 """Environments, named here so that arguments are checked before torch is imported. A test compares all three."""
 
-BARS = ("sapg", "ppo", "dexpbt", "pql", "pql_d")
+BARS = ("sapg", "ppo", "epo", "dexpbt", "pql", "pql_d")
 """Algorithms that have a bar."""
 
 ALGORITHMS = (
@@ -35,6 +35,7 @@ ALGORITHMS = (
     "sapg_fixed_minibatch",
     "ppo",
     "ppo_fixed_minibatch",
+    "epo",
     "dexpbt",
     "pql",
     "pql_d",

@@ -9,6 +9,7 @@ import functools
 import json
 import multiprocessing
 import pathlib
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -44,6 +45,9 @@ ALGORITHMS: dict[str, Callable[..., Any]] = {
     "sapg_fixed_minibatch": functools.partial(_small, mini_batch_size=MINI_BATCH_SIZE),
     "ppo": functools.partial(_small, **ABLATIONS["ppo"]),
     "ppo_fixed_minibatch": functools.partial(_small, num_blocks=1, mini_batch_size=MINI_BATCH_SIZE),
+    "epo": functools.partial(
+        _small, num_blocks=16, evolution_interval=24_576, evolution_start=49_152, evolution_noise=0.1
+    ),
     "dexpbt": functools.partial(
         DexPbtCfg, **_SHARED, interval=8_192, start_after=8_192, initial_delay=16_384, mutation_rate=0.3
     ),
@@ -294,12 +298,13 @@ def outcome(run: RunFolder) -> dict[str, Any]:
 
     Returns:
         Over the last tenth of training, with sampled actions: ``return`` and ``successes`` (share of episodes) of the
-        leader, ``block_returns`` of all policies. Besides ``peak_successes``, the leader's highest at any time, which
-        tells a goal that was never found from one that was lost again, ``env_steps`` and ``wall_time_s``.
+        leader, ``block_returns`` of all policies (of more than 16 the lowest, the median and the highest). Besides
+        ``peak_successes``, the leader's highest at any time, which tells a goal that was never found from one that was
+        lost again, ``env_steps`` and ``wall_time_s``.
     """
     rows = metrics.read(run)
     row = rows[-1]
-    blocks = [row[tag] for tag in sorted(row) if tag.startswith("Block_") and tag.endswith("/return")]
+    blocks = [value for tag, value in row.items() if re.fullmatch(r"Block_\d+/return|Blocks/return_\w+", tag)]
     return {
         "return": row["Leader/return"],
         "successes": row["Leader/successes"],

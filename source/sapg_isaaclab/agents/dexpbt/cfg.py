@@ -25,6 +25,17 @@ SAPG_ONLY = (
     "loss_reduction",
     "entropy_schedule",
     "kl_scope",
+    "evolution_interval",
+    "evolution_start",
+    "evolution_elites",
+    "evolution_noise",
+    "evolution_trigger",
+    "evolution_log_std",
+    "evolution_leader",
+    "evolution_fitness",
+    "evolution_judges",
+    "evolution_latents",
+    "evolution_timing",
 )
 """Options about what policies share. Learners of a population share nothing, so these must stay as they are."""
 
