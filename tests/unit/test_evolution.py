@@ -111,7 +111,7 @@ def test_only_whole_episodes_since_the_last_change_count():
     objectives.policy_changed(torch.tensor([True, True, False]))
     step([2.0, 20.0, 200.0], [True, True, True])  # the first two episodes began before the change
     assert objectives.finished.tolist() == [False, False, True] and objectives.last.tolist() == [0.0, 10.0, 300.0]
-    step([4.0, 40.0, 400.0], [True, False, True], broken=torch.tensor([False, False, True]))
+    step([4.0, 40.0, 400.0], [True, False, True], left_out=torch.tensor([False, False, True]))
     assert objectives.finished.tolist() == [True, False, True] and objectives.last.tolist() == [4.0, 10.0, 300.0]
     step([8.0, 80.0, 800.0], [True, True, False], true_objective=torch.tensor([0.5, 0.6, 0.7]))
     assert objectives.finished.all() and objectives.last.tolist() == pytest.approx([0.5, 0.6, 300.0])
@@ -153,7 +153,7 @@ def evolve(agent, fitness):
     agent.evolution.fitness = lambda: (torch.tensor(fitness, dtype=torch.float64), torch.ones(M, dtype=torch.bool))
     before = learns()
     numbers = agent.evolution.update()
-    return before, learns(), int(numbers["Evolution/replaced"])
+    return before, learns(), int(numbers["replaced"])
 
 
 @pytest.mark.parametrize("log_std", [True, False])
@@ -257,9 +257,9 @@ def test_released_fitness_is_the_best_of_the_interval_of_slices_of_the_leaders_e
     for last in (index + 10.0, index, index + 5.0):
         objectives.last.copy_(last)
         numbers = agent.evolution.update()
-    assert [numbers[f"Evolution/fitness_{word}"].item() for word in ("lowest", "highest")] == [10.0, 13.0]
+    assert [numbers[word].item() for word in ("lowest", "highest")] == [10.0, 13.0]
     # the leader's environments 0 to 3 belong to policies 3 to 0
-    assert numbers["Evolution/replaced"] == 3 and numbers["Evolution/parent_1"] == 0
+    assert numbers["replaced"] == 3 and numbers["parent_1"] == 0
     assert agent.evolution.fitness()[1].all()  # it goes on to be known
 
 
@@ -287,7 +287,8 @@ def test_without_evolution_nothing_is_kept_or_drawn():
     agent, env = make(evolution_interval=0, evolution_start=200_000_000)
     run(agent, env, T)
     assert agent.evolution is None and not agent.decisions
-    assert not {"evolution", "episode_objectives"} & set(agent.state_dict())
+    state = agent.state_dict()
+    assert state["evolution"] is None and state["episode_objectives"] is None
     assert not any(tag.startswith("Evolution/") for tag in agent.metrics)
 
 

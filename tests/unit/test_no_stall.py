@@ -14,6 +14,8 @@ from toy_population import PopulationEnv, RankedByReward
 CLOCK = {"timestep": 0, "timesteps": 0}
 SMALL = {"hidden_sizes": (16,), "rollouts": 4}
 LSTM = {"rnn_units": 8, "sequence_length": 2}
+EPO = {"evolution_interval": 48, "evolution_start": 48}
+"""A genetic step with every update of twelve environments."""
 OPTIONS = [
     {},
     LSTM,
@@ -24,6 +26,9 @@ OPTIONS = [
     {"num_blocks": 1, "shuffle": False},
     {"timeout_bootstrap": "final_obs"},
     {**LSTM, "timeout_bootstrap": "final_obs"},
+    {"num_blocks": 6, "latent_dim": 4},  # identities are indices
+    {**EPO, "evolution_noise": 0.1, "evolution_judges": "best"},
+    {**EPO, "evolution_fitness": "leader_slices", "evolution_latents": "frozen", "evolution_timing": "before_update"},
 ]
 READ = "aten::_local_scalar_dense"
 UPDATE = {(READ, "report"): 100}

@@ -31,7 +31,7 @@ class EpisodeObjectives:
         rewards: torch.Tensor,
         done: torch.Tensor,
         true_objective: torch.Tensor | None = None,
-        broken: torch.Tensor | None = None,
+        left_out: torch.Tensor | None = None,
     ) -> None:
         """Take in one step of all environments.
 
@@ -39,12 +39,12 @@ class EpisodeObjectives:
             rewards: Rewards. Shape (N,).
             done: Whether the episode ended with this step. Shape (N,).
             true_objective: Objective of each environment's last finished episode, if the task has one. Shape (N,).
-            broken: Whether the environment had broken down, if the task says so; such an episode does not count.
+            left_out: Where an episode that ends does not count, such as one whose environment has broken down.
                 Shape (N,).
         """
         counts = done & self._whole
-        if broken is not None:
-            counts = counts & ~broken
+        if left_out is not None:
+            counts = counts & ~left_out
         value = true_objective
         if value is None:
             self._running += rewards

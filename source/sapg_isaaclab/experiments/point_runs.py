@@ -10,7 +10,7 @@ import json
 import multiprocessing
 import pathlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -58,6 +58,29 @@ ALGORITHMS: dict[str, Callable[..., Any]] = {
 a size that suits a few hundred environments and ten thousands of steps."""
 
 
+def typed(options: Iterable[str]) -> dict[str, Any]:
+    """Options of an agent as they are typed.
+
+    Args:
+        options: ``agent.NAME=VALUE``.
+
+    Returns:
+        Values by name: numbers, lists, true, false and null as they are, anything else as text.
+
+    Raises:
+        ValueError: If one is of another form.
+    """
+    changes = {}
+    for text in options:
+        name, equals, value = text.removeprefix("agent.").partition("=")
+        if not text.startswith("agent.") or not equals:
+            raise ValueError(f"{text} is not understood; options are agent.NAME=VALUE")
+        changes[name] = value
+        with contextlib.suppress(ValueError):
+            changes[name] = json.loads(value)
+    return changes
+
+
 @dataclasses.dataclass(frozen=True)
 class Setting:
     """What decides a run."""
@@ -92,14 +115,7 @@ class Setting:
         Raises:
             ValueError: If there is no such option, or one does not suit the others or the number of environments.
         """
-        changes = {}
-        for text in self.options:
-            name, equals, value = text.removeprefix("agent.").partition("=")
-            if not text.startswith("agent.") or not equals:
-                raise ValueError(f"{text} is not understood; options are agent.NAME=VALUE")
-            changes[name] = value
-            with contextlib.suppress(ValueError):  # what is no number, list, true or false is text
-                changes[name] = json.loads(value)
+        changes = typed(self.options)
         try:
             cfg = ALGORITHMS[self.algorithm](**changes, seed=self.seed)
         except TypeError as error:

@@ -25,9 +25,6 @@ from sapg_isaaclab.training.progress import Progress
 from sapg_isaaclab.training.signals import StopFlag
 from sapg_isaaclab.training.visited import VisitedStates
 
-OF_RANK = ("recurrent_state", "episode_objectives")
-"""Parts of an agent's state that follow its environments, so that each rank has its own."""
-
 
 @dataclasses.dataclass(kw_only=True)
 class TrainerCfg:
@@ -384,7 +381,7 @@ class Trainer:
         if not getattr(unwrapped, "restores_episodes", hasattr(unwrapped, "load_state_dict")):
             agent = _without_recurrent_state(agent)  # large, and of no use where episodes begin anew
         own = {
-            "agent": {key: agent[key] for key in OF_RANK if key in agent},
+            "agent": {key: agent[key] for key in self.agent.PER_RANK},
             "env": unwrapped.state_dict() if hasattr(unwrapped, "state_dict") else None,
             "episodes": self.episodes.state_dict(),
             "rng": checkpoint.rng_state(),

@@ -68,6 +68,7 @@ class SAPG(BaseAgent):
 
     CFG = SapgCfg
     MEMORY = BlockMemory
+    PER_RANK = ("recurrent_state", "episode_objectives")
     cfg: SapgCfg
 
     def __init__(self, **arguments: Unpack[AgentArguments]) -> None:
@@ -361,16 +362,15 @@ class SAPG(BaseAgent):
         Returns:
             Nested dictionary that ``torch.load(weights_only=True)`` accepts.
         """
-        state = {
+        evolution = self.evolution
+        return {
             "policies": self.policies.state_dict(),
             "learner": self.learner.state_dict(),
             "block_generator": self.block_generator.get_state(),
             "recurrent_state": self._state if self.training else None,
+            "evolution": None if evolution is None else evolution.state_dict(),
+            "episode_objectives": None if evolution is None else evolution.objectives.state_dict(),
         }
-        if self.evolution is not None:
-            state["evolution"] = self.evolution.state_dict()
-            state["episode_objectives"] = self.evolution.objectives.state_dict()
-        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`.

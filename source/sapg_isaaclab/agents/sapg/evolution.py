@@ -1,4 +1,4 @@
-"""EPO (Su et al., arXiv 2503.19037): now and then the latent of the worst policy becomes the mean of the best ones'.
+"""EPO (Evolutionary Policy Optimization, arXiv 2503.19037): the mean of the best latents replaces the worst one.
 
 Everything is decided on the device, by masks: the host knows when a genetic step is due, and reads what came of it
 together with the other numbers of the update. On several ranks all decide alike, from the objectives of all.
@@ -70,6 +70,10 @@ def check_slices(cfg: SapgCfg, layout: BlockLayout) -> None:
     )
 
 
+_NUMBERS = ("replaced", "parent_1", "parent_2", "lowest", "median", "highest", "known")
+"""What a genetic step brings to the host, among the numbers of its update."""
+
+
 class Choice(NamedTuple):
     """What a genetic step decides, on the device.
 
@@ -95,11 +99,11 @@ def choose(
     trigger: float | None = None,
     protected: int | None = None,
 ) -> Choice:
-    """Who is replaced by the mean of whom (section 2.2 and 2.3 of the notes on the released code; its order of ties).
+    """Who is replaced by the mean of whom.
 
     The worst policy is replaced unless it is among the elites, or not more than half of the policies are known. Of
-    policies that are equally fit, the one with the lower index comes first (the higher one of the released code, which
-    counts from the other end).
+    policies that are equally fit, the one with the lower index comes first, as in the released code, which counts from
+    the other end.
 
     Args:
         fitness: Fitness of every policy. Shape (M,).
@@ -204,12 +208,12 @@ class Evolution:
         """Take in a step of all environments.
 
         Args:
-            step: The step; ``true_objective`` and ``broken`` of its infos are read where the task has them.
+            step: The step; ``true_objective``, ``broken`` and ``shortened`` of its infos are read where there are any.
         """
-        infos = step.infos
-        self.objectives.step(
-            step.rewards.view(-1), step.done.view(-1), infos.get("true_objective"), infos.get("broken")
-        )
+        infos: dict[str, Any] = dict(step.infos)
+        masks = [infos[name] for name in ("broken", "shortened") if infos.get(name) is not None]
+        left_out = torch.stack(masks).any(dim=0) if masks else None
+        self.objectives.step(step.rewards.view(-1), step.done.view(-1), infos.get("true_objective"), left_out)
 
     def fitness(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean objective of every policy over its environments of all ranks, and whether it is known.
@@ -233,7 +237,7 @@ class Evolution:
         """Count an update, and take a genetic step if one is due.
 
         Returns:
-            What came of it by tag, scalars on the device; nothing if none was due.
+            What came of it by name, scalars on the device, for :meth:`note`; nothing if none was due.
         """
         cfg = self.cfg
         before, interval = self.env_steps - cfg.evolution_start, cfg.evolution_interval
@@ -261,7 +265,7 @@ class Evolution:
         self._best.fill_(-torch.inf)
         replaced = torch.where(choice.replaced.any(), choice.replaced.long().argmax(), -1)
         numbers = (replaced, *choice.parents, *choice.fitness, choice.known)
-        return dict(zip(_TAGS, numbers))
+        return dict(zip(_NUMBERS, numbers))
 
     def _draw_parents(self) -> tuple[int, int]:
         if self.cfg.evolution_elites == 2:
@@ -299,14 +303,14 @@ class Evolution:
         """Note what came of the update's genetic step, as read by the host.
 
         Args:
-            metrics: Numbers of the update by tag.
+            metrics: Numbers of the update by tag, and what :meth:`update` returned.
 
         Returns:
-            The same without what no step was taken on, with ``Evolution/replacements``, their number so far.
+            Numbers by tag, with ``Evolution/replacements``, the number of replacements so far.
         """
         metrics = dict(metrics)
-        if _TAGS[0] in metrics:
-            replaced, first, second, lowest, median, highest, known = (metrics.pop(tag) for tag in _TAGS)
+        if "replaced" in metrics:
+            replaced, first, second, lowest, median, highest, known = (metrics.pop(name) for name in _NUMBERS)
             decision: dict[str, Any] = {"env_steps": self.env_steps, "known": int(known), "replaced": None}
             if known:
                 fitness = {"lowest": lowest, "median": median, "highest": highest}
@@ -341,14 +345,3 @@ class Evolution:
         if state["frozen"] and not self.frozen:
             self.learner.leave_out(self.learner.model.latents)
             self.frozen = True
-
-
-_TAGS = (
-    "Evolution/replaced",
-    "Evolution/parent_1",
-    "Evolution/parent_2",
-    "Evolution/fitness_lowest",
-    "Evolution/fitness_median",
-    "Evolution/fitness_highest",
-    "Evolution/known",
-)
