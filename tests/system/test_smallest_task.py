@@ -2,12 +2,14 @@
 
 import pathlib
 
+import numpy as np
 import pytest
 import torch
 from typed_commands import load_command
 
 from sapg_isaaclab.runs import checkpoint, metrics
 from sapg_isaaclab.runs.run_folder import find_runs
+from slide.env import SlideEnv
 from slide.rewards import distance_term
 
 
@@ -24,7 +26,7 @@ def test_its_reward_by_hand():
 
 
 @pytest.mark.slow
-def test_it_trains_goes_on_and_plays(tmp_path, capsys):
+def test_it_trains_goes_on_breaks_down_and_plays(tmp_path, capsys, monkeypatch):
     common = ["--device", "cpu", "--log_root", str(tmp_path)]
     train = ["--task", "slide:Test-Slide", *common, "presets=wide"]
     assert load_command("train").main([*train, "--max_iterations", "2"]) == 0
@@ -37,6 +39,25 @@ def test_it_trains_goes_on_and_plays(tmp_path, capsys):
     assert [row["iteration"] for row in rows] == [1, 2, 3, 4] and rows[-1]["env_steps"] == 4 * 4 * 12
     assert checkpoint.load(checkpoint.latest(run))["env"]["common_step_counter"] == 16
     assert rows[-1]["Metrics/nan_resets"] == 0.0 and rows[-1]["Leader/episodes"] > 0
+
+    # an object that is shot away faster than numbers reach: training goes on, says so, and keeps what was seen
+    pre_physics_step = SlideEnv._pre_physics_step
+
+    def shoot(env, actions):
+        pre_physics_step(env, actions)
+        if env.common_step_counter == 17:
+            velocity = torch.full((1, 6), 3e38)
+            env.object.write_root_velocity_to_sim_index(
+                root_velocity=velocity, env_ids=torch.tensor([7], dtype=torch.int32)
+            )
+
+    monkeypatch.setattr(SlideEnv, "_pre_physics_step", shoot)
+    assert load_command("train").main(["--resume", str(run.path), *common, "--max_iterations", "6"]) == 0
+    assert [row["Metrics/nan_resets"] for row in metrics.read(run)] == [0.0] * 4 + [1.0, 1.0]
+    assert np.load(run.path / "nan_resets_5.npz")["env_ids"].tolist() == [7]
+    assert "1 of 12 environments had a physics state" in capsys.readouterr().err
+    monkeypatch.undo()
+
     play = ["--checkpoint", str(run.path), "--device", "cpu", "--num_envs", "2", "--steps", "3", "--no_video"]
     assert load_command("play").main(play) == 0
     assert "playing leader" in capsys.readouterr().out
