@@ -7,7 +7,7 @@ from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.sapg import SapgCfg
 from sapg_isaaclab.agents.sapg.batch import row_weights
 from sapg_isaaclab.agents.sapg.networks import Sequences, of_policies
-from sapg_isaaclab.experiments import point_runs
+from sapg_isaaclab.experiments import point_runs, update_cost
 from sapg_isaaclab.experiments.point_envs import ENVS
 from sapg_isaaclab.runs import checkpoint, metrics
 from toy_env import ToyEnv, check_resume
@@ -123,3 +123,13 @@ def test_weights_of_a_row_sum_over_policies_whatever_their_number(blocks):
     # every policy has three rows and each weighs R / 3; the leader's two relabelled ones R / 2, halved
     count = len(group)
     assert weights.tolist() == pytest.approx([count / 3.0] * (3 * blocks) + ([count / 4.0] * 2 if blocks > 1 else []))
+
+
+def test_the_cost_of_an_update_is_measured_on_as_many_rows_as_it_has():
+    options = {"hidden_sizes": (8,), "rollouts": 4, "learning_epochs": 1, "mini_batches": 1}
+    found = [update_cost.measure({**options, "num_blocks": blocks}, 12, 2) for blocks in (1, 3)]
+    # 4 x 12 rows, and those of one of three blocks once more
+    assert [each["rows"] for each in found] == [48, 64]
+    assert all(each["update_s"] > 0.0 and each["act_s"] > 0.0 and each["peak_mb"] > 0.0 for each in found)
+    table = update_cost.table(found)
+    assert [row[:2] for row in table.rows] == [("1", "48"), ("3", "64")] and table.rows[1][5] == "1.333"
