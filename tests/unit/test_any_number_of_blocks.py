@@ -130,6 +130,6 @@ def test_the_cost_of_an_update_is_measured_on_as_many_rows_as_it_has():
     found = [update_cost.measure({**options, "num_blocks": blocks}, 12, 2) for blocks in (1, 3)]
     # 4 x 12 rows, and those of one of three blocks once more
     assert [each["rows"] for each in found] == [48, 64]
-    assert all(each["update_s"] > 0.0 and each["act_s"] > 0.0 and each["peak_mb"] > 0.0 for each in found)
+    assert all(each["update_s"] > 0.0 and each["act_s"] > 0.0 for each in found)
     table = update_cost.table(found)
     assert [row[:2] for row in table.rows] == [("1", "48"), ("3", "64")] and table.rows[1][5] == "1.333"

@@ -201,6 +201,7 @@ class Evolution:
         self._best = torch.full((blocks,), -torch.inf, dtype=torch.float64, device=device)  # in this interval
         self._of_envs = own_fitness if self.cfg.evolution_fitness == "own" else leader_slices
         self._envs = self.layout.block_size // (1 if self.cfg.evolution_fitness == "own" else blocks)
+        self._latents: Any = learner.model.latents  # several policies have them
         self.frozen = False
         """Whether the latents have left the optimiser."""
 
@@ -275,8 +276,7 @@ class Evolution:
 
     def _replace(self, choice: Choice) -> None:
         """Write the child's latent and log-std in place, and let the optimiser forget what it knew of the row."""
-        model, cfg = self.learner.model, self.cfg
-        latents = model.latents
+        model, cfg, latents = self.learner.model, self.cfg, self._latents
         if cfg.evolution_latents == "frozen":
             self.learner.leave_out(latents)
             self.frozen = True
@@ -343,5 +343,5 @@ class Evolution:
         self._best.copy_(state["best"])
         self.generator.set_state(state["generator"].cpu())
         if state["frozen"] and not self.frozen:
-            self.learner.leave_out(self.learner.model.latents)
+            self.learner.leave_out(self._latents)
             self.frozen = True
