@@ -7,6 +7,8 @@ from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.sapg import SapgCfg
 from sapg_isaaclab.agents.sapg.batch import row_weights
 from sapg_isaaclab.agents.sapg.networks import Sequences, of_policies
+from sapg_isaaclab.commands.policy_choice import check_block
+from sapg_isaaclab.errors import InputError
 from sapg_isaaclab.experiments import point_runs, update_cost
 from sapg_isaaclab.experiments.point_envs import ENVS
 from sapg_isaaclab.runs import checkpoint, metrics
@@ -133,3 +135,10 @@ def test_the_cost_of_an_update_is_measured_on_as_many_rows_as_it_has():
     assert all(each["update_s"] > 0.0 and each["act_s"] > 0.0 for each in found)
     table = update_cost.table(found)
     assert [row[:2] for row in table.rows] == [("1", "48"), ("3", "64")] and table.rows[1][5] == "1.333"
+
+
+def test_an_unknown_policy_of_many_is_refused_in_a_short_line():
+    with pytest.raises(InputError, match=r"--block 64 does not exist; use one of 0 \(leader\) to 63 \(follower 63\)$"):
+        check_block(64, SapgCfg(num_blocks=64), "--block")
+    with pytest.raises(InputError, match=r"use one of 0 \(leader\), 1 \(follower 1\)$"):
+        check_block(2, SapgCfg(num_blocks=2), "--block")
