@@ -169,7 +169,15 @@ def agent_entry_point(task: str, algorithm: str) -> str:
 
     Returns:
         Such as ``sapg_cfg_entry_point``. Where a task names none, it is what :mod:`~.agent_presets` makes.
+
+    Raises:
+        InputError: If nothing has registered the algorithm, as when a checkpoint is of somebody else's.
     """
+    if algorithm not in ALGORITHMS:
+        raise InputError(
+            f"algorithm {algorithm!r} is not known here, which has {', '.join(ALGORITHMS)}; name the module that adds"
+            " it with the task: --task module:ID"
+        )
     kind = ALGORITHMS[algorithm].kind
     made = f"sapg_isaaclab.commands.agent_presets:{task}.{kind}"
     gym.spec(task).kwargs.setdefault(f"{kind}_cfg_entry_point", made)
