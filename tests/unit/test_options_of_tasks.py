@@ -24,6 +24,25 @@ def test_last_observations_are_made_for_agents_that_read_them(options, wanted, t
     assert planned(tmp_path, *options).env_cfg.compute_final_obs is wanted
 
 
+def test_epo_is_a_set_of_options_and_the_released_code_also_tightens_sooner(tmp_path):
+    kuka = ["--task", "SAPG-AllegroKuka-Reorient", "--num_envs", "12288"]
+    plain, named, preset, released = (
+        planned(tmp_path, *kuka, *options)
+        for options in ([], ["--algorithm", "epo"], ["presets=epo"], ["presets=epo_released"])
+    )
+    assert named.agent_cfg == preset.agent_cfg and named.description["algorithm"] == "epo"
+    for each in (named, preset, released):
+        assert each.agent_cfg.num_blocks == each.env_cfg.num_blocks == 64
+        assert (each.agent_cfg.evolution_interval, each.agent_cfg.evolution_start) == (20_000_000, 200_000_000)
+        # the rest is the task's
+        assert (each.agent_cfg.rnn_units, each.agent_cfg.entropy_loss_scale) == (768, 0.005)
+    assert plain.env_cfg.curriculum.interval == preset.env_cfg.curriculum.interval == 3000
+    assert released.env_cfg.curriculum.interval == 300
+    assert (released.agent_cfg.evolution_fitness, released.agent_cfg.evolution_latents) == ("leader_slices", "frozen")
+    fewer = planned(tmp_path, *kuka, "--algorithm", "epo", "agent.num_blocks=16", "agent.evolution_interval=1000")
+    assert (fewer.agent_cfg.num_blocks, fewer.agent_cfg.evolution_interval) == (16, 1000)
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [

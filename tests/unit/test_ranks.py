@@ -29,6 +29,7 @@ from toy_env import ToyEnv
 
 T, N, M, SIZE = 4, 24, 3, 2
 COUPLED = {"awac_scale": 0.01, "adversarial_scale": 0.1, "adversarial_hidden_sizes": (8,)}
+EVOLUTION = {"evolution_interval": 2 * T * N, "evolution_start": T * N, "evolution_noise": 0.1}
 OPTIONS = {"num_blocks": M, "rollouts": T, "hidden_sizes": (16, 16), "latent_dim": 4, "sequence_length": 2}
 
 
@@ -180,8 +181,9 @@ def train_recorded(agent, env, noise, order):
         # one minibatch of the discriminator: its random order is each rank's own
         {**COUPLED, "mini_batches": 1, "leader_penalty": 0.1},
         {**COUPLED, "mini_batches": 1, "rnn_units": 8, "awac_in_means": False, "observation_moments": "update"},
+        {**EVOLUTION, "evolution_start": 2 * T * N},
     ],
-    ids=["default", "paper", "recurrent", "all followers", "ppo", "coupled", "coupled, recurrent"],
+    ids=["default", "paper", "recurrent", "all followers", "ppo", "coupled", "coupled, recurrent", "evolution"],
 )
 def test_two_ranks_with_half_the_environments_equal_one_with_all(team, options):
     options = {"num_blocks": M, "learning_epochs": 2, "mini_batches": 2, **options}
@@ -198,6 +200,8 @@ def test_two_ranks_with_half_the_environments_equal_one_with_all(team, options):
                 torch.testing.assert_close(
                     theirs[name], value, atol=1e-5, rtol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
                 )
+    if "evolution_start" in options:  # one row of the latents was written by all alike
+        assert [decision["replaced"] in (1, 2) for decision in agent.decisions] == [True]
     moved = expected[-1]["model/value.weight"] - weights["policies"]["model"]["value.weight"]
     assert moved.abs().max() > 1e-3  # far more than the two may differ
 
@@ -350,15 +354,17 @@ def test_a_stop_on_one_rank_stops_both_after_the_same_iteration(team, folder, nu
 
 def test_2n_iterations_of_two_ranks_equal_n_resume_and_n_bit_by_bit(team, tmp_path):
     whole, parts = (RunFolder.create(tmp_path, name, {}, {}).path for name in ("whole", "parts"))
-    expected = team.values(train_with, {"folder": whole, "max_iterations": 6, "checkpoint_interval": 3})
-    team.values(train_with, {"folder": parts, "max_iterations": 3})
+    common = {"agent": EVOLUTION}  # the newest episodes of each rank's environments are part of its state
+    expected = team.values(train_with, {**common, "folder": whole, "max_iterations": 6, "checkpoint_interval": 3})
+    team.values(train_with, {**common, "folder": parts, "max_iterations": 3})
     file = checkpoint.latest(RunFolder(parts))
-    resumed = team.values(train_with, {"folder": parts, "max_iterations": 6, "resume": file, "seed": 7})
+    resumed = team.values(train_with, {**common, "folder": parts, "max_iterations": 6, "resume": file, "seed": 7})
     # rank 0 has the state of both
     (other,) = resumed[0][2]["other_ranks"]
     assert not torch.equal(resumed[0][2]["rng"]["torch"], other["rng"]["torch"])
     for before, after in zip(expected, resumed):
         assert_same_state(before[2], after[2])
+    assert [len(state["agent"]["evolution"]["decisions"]) for _, _, state in resumed] == [3, 3]
     # and the two saw different environments
     assert not torch.equal(resumed[0][2]["env"]["position"], resumed[1][2]["env"]["position"])
 

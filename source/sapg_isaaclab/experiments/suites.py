@@ -71,6 +71,7 @@ LINES = {
     ),
     "dexpbt": Line(label="PBT (DexPBT)", algorithm="dexpbt"),
     "pql": Line(label="PQL", algorithm="pql"),
+    "epo": Line(label="EPO", algorithm="epo"),
     "sapg": Line(label="SAPG"),
     "sapg_entropy_000": Line(label="SAPG, entropy 0", options=("agent.entropy_loss_scale=0.0",)),
     "sapg_entropy_003": Line(label="SAPG, entropy 0.003", options=("agent.entropy_loss_scale=0.003",)),

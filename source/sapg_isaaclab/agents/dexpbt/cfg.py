@@ -36,6 +36,17 @@ SAPG_ONLY = (
     "adversarial_learning_rate",
     "adversarial_labels",
     "adversarial_softmax",
+    "evolution_interval",
+    "evolution_start",
+    "evolution_elites",
+    "evolution_noise",
+    "evolution_trigger",
+    "evolution_log_std",
+    "evolution_leader",
+    "evolution_fitness",
+    "evolution_judges",
+    "evolution_latents",
+    "evolution_timing",
 )
 """Options about what policies share. Learners of a population share nothing, so these must stay as they are."""
 

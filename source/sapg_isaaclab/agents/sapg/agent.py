@@ -19,6 +19,7 @@ from sapg_isaaclab.agents.sapg.batch import Batch, assemble, minibatch_bounds, o
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 from sapg_isaaclab.agents.sapg.coupling import imitates, imitation_pairs, imitation_statistics
 from sapg_isaaclab.agents.sapg.discriminator import Discriminator
+from sapg_isaaclab.agents.sapg.evolution import Evolution
 from sapg_isaaclab.agents.sapg.learner import Learner
 from sapg_isaaclab.agents.sapg.networks import Sequences
 from sapg_isaaclab.agents.sapg.policies import Player, Policies
@@ -69,6 +70,7 @@ class SAPG(BaseAgent):
 
     CFG = SapgCfg
     MEMORY = BlockMemory
+    PER_RANK = ("recurrent_state", "episode_objectives")
     cfg: SapgCfg
 
     def __init__(self, **arguments: Unpack[AgentArguments]) -> None:
@@ -77,6 +79,10 @@ class SAPG(BaseAgent):
         self.policies = Policies(self.model, self.layout, cfg, has_states=self.state_space is not None)
         self.ranks = Ranks.current()
         self.learner = Learner(self.policies, self.ranks)
+        self.evolution: Evolution | None = None
+        if cfg.evolution_interval and self.memory is not None:
+            self.evolution = Evolution(self.learner, self.ranks, self.device)
+            self.decisions = self.evolution.decisions
         # on the host and seeded alike everywhere, so that all ranks draw the same followers without a message
         self.block_generator = torch.Generator().manual_seed(cfg.seed)
         self.pairs: list[Pair] = []
@@ -216,6 +222,8 @@ class SAPG(BaseAgent):
         if not self.training:
             self._reset_state(step.done)
             return
+        if self.evolution is not None:
+            self.evolution.record(step)
         acted: Any = self._acted
         self._acted = None  # with an LSTM its state is large, and not needed while learning
         index = self._steps % self.cfg.rollouts
@@ -275,17 +283,23 @@ class SAPG(BaseAgent):
         batch, off = self.batch()
         if self.discriminator is not None:
             self.discriminator.learn(self.memory.rollout)
+        evolved: dict[str, torch.Tensor] = {}
+        if self.evolution is not None and self.cfg.evolution_timing == "before_update":
+            evolved = self.evolution.update()
         # only here: in training mode cuDNN keeps what a backward pass of an LSTM needs
         self.enable_models_training_mode(True)
         steps = self.learner.learn(batch)
         self.enable_models_training_mode(False)
+        if self.evolution is not None and self.cfg.evolution_timing == "after_update":
+            evolved = self.evolution.update()
         with torch.no_grad():
             # what acted, block by block, in the rollout's last step
             log_std = self.memory.blocks()["log_std"][-1].mean(dim=1)
             log_mu = None if off is None else off.log_mu
             rate = self.learner.learning_rate
-            more, clip = self._found, self.cfg.ratio_clip
-            self.publish(report(steps, rate, log_std, self.pairs, log_mu, clip=clip, more=more))
+            others, clip = self._found | evolved, self.cfg.ratio_clip
+            metrics = report(steps, rate, log_std, self.pairs, log_mu, clip=clip, others=others)
+        self.publish(metrics if self.evolution is None else self.evolution.note(metrics))
         self._watch_sample_share()
 
     def _watch_sample_share(self) -> None:
@@ -377,11 +391,14 @@ class SAPG(BaseAgent):
         Returns:
             Nested dictionary that ``torch.load(weights_only=True)`` accepts.
         """
+        evolution = self.evolution
         state = {
             "policies": self.policies.state_dict(),
             "learner": self.learner.state_dict(),
             "block_generator": self.block_generator.get_state(),
             "recurrent_state": self._state if self.training else None,
+            "evolution": None if evolution is None else evolution.state_dict(),
+            "episode_objectives": None if evolution is None else evolution.objectives.state_dict(),
         }
         if self.discriminator is not None:
             state["discriminator"] = self.discriminator.state_dict()
@@ -397,6 +414,10 @@ class SAPG(BaseAgent):
             ValueError: If it belongs to another algorithm, number of blocks or network.
         """
         self.load_policy(state)
+        if self.evolution is not None:
+            self.evolution.load_state_dict(state["evolution"])
+            self.evolution.objectives.load_state_dict(state["episode_objectives"])
+            self.decisions = self.evolution.decisions
         self.learner.load_state_dict(state["learner"])
         if self.discriminator is not None:
             self.discriminator.load_state_dict(state["discriminator"])
@@ -405,8 +426,10 @@ class SAPG(BaseAgent):
         self._state = None if saved is None else saved.to(self.device)
 
     def restart_episodes(self) -> None:
-        """Forget the recurrent state: every environment begins a new episode."""
+        """Forget recurrent states and returns under way: every environment begins a new episode."""
         self._state = None
+        if self.evolution is not None:
+            self.evolution.objectives.restart_episodes()
 
     def load_policy(self, state: dict[str, Any]) -> None:
         """Take networks, latents, standard deviations and moments only.

@@ -255,9 +255,17 @@ def _interleave(chunks: torch.Tensor, group: torch.Tensor, num_groups: int) -> t
 
     The i-th of n chunks of a stratum is put at (i + 1/2) / n of the way.
     """
-    member = group[:, None] == torch.arange(num_groups, device=group.device)
-    rank = member.cumsum(dim=0).gather(1, group[:, None]).squeeze(1) - 0.5
-    return chunks[torch.argsort(rank / member.sum(dim=0)[group], stable=True)]
+    # members of a stratum side by side, each with its place among them: no table of chunks by strata
+    together = torch.argsort(group, stable=True)
+    counts = _members(group, num_groups)
+    place = torch.arange(len(group), device=group.device) - (counts.cumsum(dim=0) - counts)[group[together]]
+    rank = torch.empty_like(place).scatter_(0, together, place) + 0.5
+    return chunks[torch.argsort(rank / counts[group], stable=True)]
+
+
+def _members(group: torch.Tensor, num_groups: int) -> torch.Tensor:
+    """Number of members of every stratum, shape (num_groups,), without the host waiting for it."""
+    return group.new_zeros(num_groups).scatter_add_(0, group, torch.ones_like(group))
 
 
 def row_weights(group: torch.Tensor, layout: BlockLayout, cfg: SapgCfg) -> torch.Tensor | None:
@@ -282,8 +290,7 @@ def row_weights(group: torch.Tensor, layout: BlockLayout, cfg: SapgCfg) -> torch
     scale = torch.ones(strata, device=group.device)
     scale[blocks : 2 * blocks].fill_(cfg.lambda_off)
     if cfg.loss_reduction == "policy_sum":
-        counts = (group == torch.arange(strata, device=group.device).unsqueeze(1)).sum(dim=1)
-        scale *= group.numel() / counts.clamp(min=1)
+        scale *= group.numel() / _members(group, strata).clamp(min=1)
     return scale[group]
 
 

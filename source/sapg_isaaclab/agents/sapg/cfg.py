@@ -10,6 +10,7 @@ from skrl.agents.torch import AgentCfg
 
 from sapg_isaaclab.agents.blocks import BlockLayout, EntropySchedule
 from sapg_isaaclab.agents.options import check_hidden_sizes, check_types, require
+from sapg_isaaclab.agents.sapg import evolution
 
 PAPER: dict[str, Any] = {
     "importance_clip": "mu",
@@ -65,7 +66,22 @@ CPO: dict[str, dict[str, Any]] = {
 included, and SAPG with as many optimiser steps as CPO takes. Tasks give the published scale, temperature and reward.
 """
 
-PRESETS: dict[str, dict[str, Any]] = {"paper": PAPER, **ABLATIONS, **CPO}
+EPO: dict[str, Any] = {"num_blocks": 64, "evolution_interval": 20_000_000}
+"""EPO (arXiv 2503.19037): many policies, whose latents evolve."""
+
+EPO_RELEASED: dict[str, Any] = {
+    **EPO,
+    "evolution_fitness": "leader_slices",
+    "evolution_judges": "best",
+    "evolution_trigger": None,
+    "evolution_leader": True,
+    "evolution_log_std": False,
+    "evolution_latents": "frozen",
+    "evolution_timing": "before_update",
+}
+"""The released code of EPO with its faults, where they change what is learned."""
+
+PRESETS: dict[str, dict[str, Any]] = {"paper": PAPER, **CPO, "epo": EPO, "epo_released": EPO_RELEASED, **ABLATIONS}
 """What every task offers by name, on top of its default."""
 
 
@@ -205,6 +221,46 @@ class SapgCfg(AgentCfg):
     adversarial_softmax: Literal["once", "twice"] = "once"
     """Whether the cross-entropy takes the discriminator's outputs for logits, or probabilities (released code)."""
 
+    # -- evolution of the latents (EPO) --------------------------------------------------------------------------------
+    evolution_interval: int = 0
+    """Environment steps of all policies between two genetic steps, in which the worst policy's latent may become the
+    mean of those of the best; 0 for no evolution."""
+
+    evolution_start: int = 200_000_000
+    """Environment steps before the first genetic step."""
+
+    evolution_elites: int = 2
+    """Number of best policies that are never replaced, and from which the two parents come: the best two, or with more
+    elites two that are drawn."""
+
+    evolution_noise: float = 0.0
+    """Standard deviation of what is added to every number of a child's latent (mutation)."""
+
+    evolution_trigger: float | None = 0.0
+    """Nothing is replaced unless max f - min f > gamma |median f|, f being the fitness of all policies; gamma = 0 asks
+    for any difference, None for nothing."""
+
+    evolution_log_std: bool = True
+    """Whether a child takes over the mean of its parents' log standard deviations, too."""
+
+    evolution_leader: bool = False
+    """Whether the leader's latent may be replaced like any other (released code)."""
+
+    evolution_fitness: Literal["own", "leader_slices"] = "own"
+    """Episodes by which a policy is judged: those of its own environments since it last changed; or, as the released
+    code does by mistake, those of an M-th of the leader's environments."""
+
+    evolution_judges: Literal["newest", "best"] = "newest"
+    """Whether fitness is the mean over these environments' newest episodes, or the highest that this mean has been
+    since the last genetic step (released code)."""
+
+    evolution_latents: Literal["learned", "frozen"] = "learned"
+    """Whether latents are learned throughout, or leave the optimiser with the first genetic step (released code)."""
+
+    evolution_timing: Literal["after_update", "before_update"] = "after_update"
+    """Whether genetic steps follow an update, or precede it once its rows are prepared (released code), so that a
+    changed policy learns from rows it did not act in."""
+
     # -- learning ------------------------------------------------------------------------------------------------------
     learning_epochs: int = 5
     """Passes over the batch."""
@@ -322,6 +378,7 @@ class SapgCfg(AgentCfg):
             ValueError: With one line that says what came, what is allowed and what to type.
         """
         check_types(self)
+        trains = num_envs is not None
         num_envs = self.num_blocks * max(self.mini_batches, 1) if num_envs is None else num_envs
         layout = BlockLayout(num_envs, self.num_blocks)
         positive = ("latent_dim", "rollouts", "n_step", "learning_epochs", "mini_batches", "sequence_length")
@@ -358,6 +415,9 @@ class SapgCfg(AgentCfg):
         )
         if self.num_blocks > 1:
             self._check_aggregation(layout)
+        evolution.check(self)
+        if trains:
+            evolution.check_slices(self, layout)
         return layout
 
     def _check_critic(self) -> None:

@@ -81,6 +81,7 @@ class Learner:
             groups[0]["params"] = [each for each in model.parameters() if id(each) not in mine]
             groups.append({"params": critic, "lr": torch.tensor(cfg.critic_learning_rate, device=model.device)})
         self.optimizer = torch.optim.Adam(groups, lr=rate, eps=1e-8, fused=True)
+        self._clipped = [group["params"] for group in self.optimizer.param_groups]  # together, also what leaves it
         half = cfg.mixed_precision
         if device == "cpu" and model.state_shape is not None:
             # oneDNN has no LSTM in bfloat16 for processors without AVX-512
@@ -139,7 +140,7 @@ class Learner:
             What the step reports.
         """
         scaler, parameters = self.grad_scaler, list(self.model.parameters())
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         total, found = sum(len(piece.rows) for piece in pieces), []
         for rows, sequences in pieces:
             piece = self.losses(rows, sequences)
@@ -153,10 +154,7 @@ class Learner:
         sums = self.ranks.average_gradients(parameters, torch.stack(found).sum(dim=0))
         scaler.unscale_(self.optimizer)
         limit = self.cfg.grad_norm_clip or float("inf")
-        norms = [
-            torch.nn.utils.clip_grad_norm_(group["params"], limit, foreach=True)
-            for group in self.optimizer.param_groups
-        ]
+        norms = [torch.nn.utils.clip_grad_norm_(parameters, limit, foreach=True) for parameters in self._clipped]
         norm = norms[0] if len(norms) == 1 else torch.linalg.vector_norm(torch.stack(norms))
         scaler.step(self.optimizer)
         scaler.update()
@@ -255,6 +253,29 @@ class Learner:
         rate, threshold = self.optimizer.param_groups[0]["lr"], self.cfg.kl_threshold
         factor = torch.where(kl > 2.0 * threshold, 1.0 / 1.5, torch.where(kl < 0.5 * threshold, 1.5, 1.0))
         rate.mul_(factor).clamp_(*self.cfg.learning_rate_bounds)
+
+    def forget(self, table: torch.nn.Parameter, rows: torch.Tensor) -> None:
+        """Let Adam begin anew in rows of a parameter that were written from outside.
+
+        Args:
+            table: The parameter. Shape (M, columns).
+            rows: Which rows. Boolean, shape (M,).
+        """
+        for moment in self.optimizer.state.get(table, {}).values():
+            if moment.shape == table.shape:  # the number of steps is common to all rows
+                moment.masked_fill_(rows.unsqueeze(1), 0.0)
+
+    def leave_out(self, parameter: torch.nn.Parameter) -> None:
+        """Take a parameter out of the optimiser. Its gradient stays part of the norm that is clipped.
+
+        With half precision on CUDA that gradient is then not unscaled, so it dominates the norm (released code of EPO).
+
+        Args:
+            parameter: The parameter; nothing happens if it is out already.
+        """
+        for group in self.optimizer.param_groups:
+            group["params"] = [own for own in group["params"] if own is not parameter]
+        self.optimizer.state.pop(parameter, None)
 
     def state_dict(self) -> dict[str, Any]:
         """State of the optimiser and of the gradient scaler."""

@@ -68,14 +68,14 @@ class Policies:
         return TensorDict(rows, batch_size=[len(observations)])
 
     def inputs(self, rows: TensorDict, identity: torch.Tensor | None) -> dict[str, torch.Tensor]:
-        """Standardise every input and append the one-hot identity of the row's policy.
+        """Standardise every input and append the identity of the row's policy.
 
         Args:
             rows: Has what :meth:`network_rows` returned. Batch size [rows].
             identity: Whose policy looks at each row, as :meth:`BlockActorCritic.identity` has it.
 
         Returns:
-            Inputs of the networks by name, of shape (rows, D + M); (rows, D) with one block.
+            Inputs of the networks by name, of shape (rows, D + E); (rows, D) with one block.
         """
         inputs = {}
         for name, scaler in self.scalers.items():
@@ -109,14 +109,14 @@ class Policies:
         return out._replace(values=self.value_scaler.denormalize(out.values)) if self.cfg.normalize_values else out
 
     def identity_of(self, block: int, rows: int) -> torch.Tensor | None:
-        """The same one-hot identity in all rows.
+        """The same identity in all rows.
 
         Args:
             block: Whose.
             rows: Number of rows.
 
         Returns:
-            View of shape (rows, M); None with one block.
+            View of shape (rows, E); None with one block.
         """
         return self.model.identities[block].expand(rows, -1) if self.layout.num_blocks > 1 else None
 
