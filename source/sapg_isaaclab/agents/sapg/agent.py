@@ -278,7 +278,8 @@ class SAPG(BaseAgent):
             log_std = self.memory.blocks()["log_std"][-1].mean(dim=1)
             log_mu = None if off is None else off.log_mu
             rate = self.learner.learning_rate
-            metrics = report(steps, rate, log_std, self.pairs, log_mu, clip=self.cfg.ratio_clip, others=evolved)
+            more, clip = evolved, self.cfg.ratio_clip
+            metrics = report(steps, rate, log_std, self.pairs, log_mu, clip=clip, more=more)
         self.publish(metrics if self.evolution is None else self.evolution.note(metrics))
         self._watch_sample_share()
 
