@@ -62,7 +62,7 @@ def report(
     log_mu: torch.Tensor | None,
     *,
     clip: float,
-    others: dict[str, torch.Tensor] | None = None,
+    more: dict[str, torch.Tensor] | None = None,
 ) -> dict[str, float]:
     """Numbers of an update by tag.
 
@@ -73,7 +73,7 @@ def report(
         pairs: (target, source) pairs of the update.
         log_mu: Importance weights of the relabelled rows, if there are any. Shape (R,).
         clip: Half-width of the trust region.
-        others: Further numbers by tag, scalars on the device.
+        more: Further scalars on the device by tag.
 
     Returns:
         Numbers on the host.
@@ -82,7 +82,7 @@ def report(
     if log_mu is not None:
         statistics = importance_statistics(log_mu, clip=clip)
         numbers |= {f"OffPolicy/{name}": value for name, value in statistics.items()}
-    numbers |= others or {}
+    numbers |= more or {}
     blocks, scalars = len(log_std), torch.stack([number.double() for number in numbers.values()])
     of_blocks = (log_std.exp().mean(dim=-1), gaussian_entropy(log_std))
     found = torch.cat((scalars, *(column.double() for column in of_blocks))).tolist()
