@@ -142,7 +142,7 @@ def test_door_opens_only_with_the_key():
 
 def test_key_is_seen_once_it_is_had():
     env = place(KeyDoor(1), (-0.7, -0.7))
-    assert env._observe()[0, 4] == 0.0
+    assert env.observe()[0, 4] == 0.0
     assert env.step(torch.zeros(1, 2))[0][0, 4] == 1.0
 
 
