@@ -25,7 +25,7 @@ from sapg_isaaclab.commands import cli
 from sapg_isaaclab.errors import InputError, one_line
 from sapg_isaaclab.runs.files import try_folder
 
-ENVS = ("two_hills", "two_goals", "key_door")
+ENVS = ("two_hills", "two_goals", "key_door", "door_chain", "one_door")
 """Environments, named here so that arguments are checked before torch is imported. A test compares all three."""
 
 BARS = ("sapg", "cpo", "ppo", "epo", "dexpbt", "pql", "pql_d")
@@ -133,8 +133,8 @@ def _study(argv: list[str] | None) -> int:
 
 
 def _references() -> int:
-    from sapg_isaaclab.experiments import point_envs as envs
     from sapg_isaaclab.experiments import references
+    from sapg_isaaclab.experiments import study_envs as envs
 
     for env in envs.ENVS:
         for behaviour in references.BEHAVIOURS:

@@ -23,8 +23,8 @@ from sapg_isaaclab.agents.pql import PqlCfg
 from sapg_isaaclab.agents.sapg import SapgCfg
 from sapg_isaaclab.agents.sapg.cfg import ABLATIONS, CPO
 from sapg_isaaclab.errors import one_line
-from sapg_isaaclab.experiments.point_envs import ENVS
 from sapg_isaaclab.experiments.references import whole_episodes
+from sapg_isaaclab.experiments.study_envs import ENVS
 from sapg_isaaclab.runs import checkpoint, metrics
 from sapg_isaaclab.runs.run_folder import RunFolder, find_runs
 from sapg_isaaclab.runs.statistics import summary

@@ -12,6 +12,7 @@ from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 
 SAPG_ONLY = (
     "latent_dim",
+    "initial_latent_std",
     "critic_latent",
     "aggregation",
     "off_policy_ratio",

@@ -126,6 +126,9 @@ class SapgCfg(AgentCfg):
     initial_log_std: float = 0.0
     """Logarithm of the standard deviation before training."""
 
+    initial_latent_std: float = 1.0
+    """Standard deviation of the latents before training: how far apart the policies begin."""
+
     rnn_units: int = 0
     """Units of an LSTM; 0 for feed-forward networks."""
 
@@ -388,7 +391,7 @@ class SapgCfg(AgentCfg):
         for name in ("discount_factor", "gae_lambda"):
             value = getattr(self, name)
             require(0.0 <= value <= 1.0, f"agent.{name} is {value}; it must lie in [0, 1]")
-        for name in ("ratio_clip", "learning_rate", "kl_threshold", "mu_max", "rewards_scale"):
+        for name in ("ratio_clip", "learning_rate", "kl_threshold", "mu_max", "rewards_scale", "initial_latent_std"):
             require(getattr(self, name) > 0.0, f"agent.{name} is {getattr(self, name)}; it must be positive")
         scales = ("value_loss_scale", "bounds_loss_scale", "entropy_loss_scale", "grad_norm_clip", "lambda_off")
         for name in scales:

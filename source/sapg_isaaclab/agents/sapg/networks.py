@@ -200,7 +200,8 @@ class BlockTrunk(nn.Module):
 class BlockActorCritic(Model):
     """Gaussian policies and values of all blocks in one module.
 
-    Initialised as the official code does: PyTorch's default weights, zero biases, latents from N(0, 1).
+    Initialised as the official code does: PyTorch's default weights, zero biases, latents from N(0, 1),
+    unless ``initial_latent_std`` says otherwise.
 
     Args:
         observation_space: Box of D observations.
@@ -218,6 +219,7 @@ class BlockActorCritic(Model):
         critic_rnn_units: Units of its LSTM, 0 for none; None for those of the policy.
         std_mode: ``per_block``, ``shared`` or ``state``.
         initial_log_std: Logarithm of the standard deviation before training.
+        initial_latent_std: Standard deviation of the latents before training.
         rnn: Keyword arguments ``rnn_...`` of :class:`BlockTrunk`.
     """
 
@@ -240,6 +242,7 @@ class BlockActorCritic(Model):
         critic_latent: bool,
         std_mode: str,
         initial_log_std: float,
+        initial_latent_std: float = 1.0,
         critic_hidden_sizes: tuple[int, ...] | None = None,
         critic_rnn_units: int | None = None,
         **rnn: Any,
@@ -248,7 +251,8 @@ class BlockActorCritic(Model):
             observation_space=observation_space, state_space=state_space, action_space=action_space, device=device
         )
         self.num_blocks, self.std_mode = num_blocks, std_mode
-        self.latents = nn.Parameter(torch.randn(num_blocks, latent_dim)) if num_blocks > 1 else None
+        latents = initial_latent_std * torch.randn(num_blocks, latent_dim) if num_blocks > 1 else None
+        self.latents = None if latents is None else nn.Parameter(latents)
         self.actor = BlockTrunk(self.num_observations, num_blocks, latent_dim, hidden_sizes, activation, **rnn)
         self.critic = None
         if separate:
