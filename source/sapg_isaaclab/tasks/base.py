@@ -15,6 +15,7 @@ with deferred_moviepy():
     from isaaclab.envs import DirectRLEnv
     from isaaclab.envs.common import VecEnvObs, VecEnvStepReturn
 
+from sapg_isaaclab.block_tags import block_scalars
 from sapg_isaaclab.tasks import nan_guard, randomization
 from sapg_isaaclab.tasks.base_cfg import TaskEnvCfg
 from sapg_isaaclab.tasks.curriculum import Curriculum
@@ -95,7 +96,7 @@ class TaskEnv(DirectRLEnv):
         with self._prepare(cfg), physx_threads(cfg.sim.physics, cfg.physx_threads):
             check_asymmetry(cfg)
             super().__init__(cfg, render_mode)
-        set_torch_threads(cfg.torch_threads)
+        set_torch_threads(cfg.torch_threads, cfg.sim.device)
         randomization.randomize(self)
         # commands that a task changes within a control step must reach the engine there
         held = self.scene.articulations.values() if type(self)._apply_action is TaskEnv._apply_action else ()
@@ -243,12 +244,11 @@ class TaskEnv(DirectRLEnv):
         log["Metrics/nan_resets"] = self.nan_guard.total.float()
         if self.cfg.num_blocks > 1:
             blocks, first = finished.view(self.cfg.num_blocks, -1).mean(-1), self.cfg.first_block
-            log |= {f"Block_{block}/successes": value for block, value in enumerate(blocks.unbind(), first)}
+            log |= block_scalars("Block_{}/successes", blocks, first)
             log["Leader/successes"] = blocks[0]
         if self.curriculum is not None and self.curriculum.groups is not None:
             for name, values in self.curriculum.values.items():
-                own = enumerate(values.clone().unbind(), self.cfg.first_block)
-                log |= {f"{name.capitalize()}/block_{block}": value for block, value in own}
+                log |= block_scalars(f"{name.capitalize()}/block_{{}}", values.clone(), self.cfg.first_block)
         return log
 
     # checkpoints
