@@ -99,7 +99,7 @@ def test_forward_kinematics_of_both_arms(env):
 
 
 def test_actions_are_absolute_and_hold_the_default_pose(env):
-    put_object(env, range(NUM_ENVS), [0.0, 1.5, 2.5])
+    put_object(env, range(NUM_ENVS), [0.0, 1.5, 20.0])
     pose = torch.cat((DEFAULT, DEFAULT)).clamp(env.arms.lower, env.arms.upper)
     put_robot(env, pose)
     hand = (2.0 * DEFAULT.clamp(LOWER, UPPER) - LOWER - UPPER)[7:] / (UPPER - LOWER)[7:]
@@ -121,7 +121,7 @@ def test_actions_are_absolute_and_hold_the_default_pose(env):
 
 @pytest.mark.parametrize("moving", [0, 1])
 def test_each_arm_moves_alone(env, moving):
-    put_object(env, range(NUM_ENVS), [0.0, 1.5, 2.5])
+    put_object(env, range(NUM_ENVS), [0.0, 1.5, 20.0])
     park_robot(env)
     start, actions = env.joint_pos.clone(), hold_actions(env)
     own = slice(23 * moving, 23 * moving + 23)
@@ -140,23 +140,21 @@ def test_each_arm_moves_alone(env, moving):
 
 
 def test_arms_touch_one_another(env):
-    put_object(env, range(NUM_ENVS), [0.0, 1.5, 2.5])
-    forward = DEFAULT.clone()
-    forward[:7] = torch.tensor([-1.571, 1.2, 0.0, 0.0, 0.0, 0.0, 0.0])  # the hand beyond the middle of the table
-    forward, up = forward.clamp(LOWER, UPPER), torch.zeros(23).clamp(LOWER, UPPER)
-    distance = []
-    for others in (up, forward):
-        park_robot(env)
-        actions = (2.0 * torch.cat((forward, others)) - env.arms.lower - env.arms.upper) / (
-            env.arms.upper - env.arms.lower
-        )
-        for _ in range(60):
-            env.step(actions.expand(NUM_ENVS, 46))
-        distance.append((env.joint_pos[:, :7] - forward[:7]).abs().amax())
-        if others is up:
-            assert env.measured.palm_pos[:, 0, 0].min() > 0.0
-    assert distance[0] < 0.02 < 0.05 < distance[1]
-    assert (env.measured.palm_pos[:, 0, 0] < env.measured.palm_pos[:, 1, 0] - 0.05).all()
+    """Both hands put into the middle, where fingers meet: alone an arm stays there, two push one another away."""
+    put_object(env, range(NUM_ENVS), [0.0, 1.5, 20.0])
+    lower, upper = env.arms.lower, env.arms.upper
+    poses = {"up": torch.zeros(23), "here": torch.zeros(23), "there": torch.zeros(23)}
+    poses["here"][:2] = torch.tensor([-1.571, 1.12])
+    poses["there"][:2] = torch.tensor([-1.553, 1.12])  # 2 cm beside, so that finger meets finger
+    pushed = {}
+    for pair in (("here", "up"), ("up", "there"), ("here", "there")):
+        targets = torch.cat([poses[name] for name in pair]).clamp(lower, upper)
+        put_robot(env, targets)
+        for _ in range(12):
+            env.step(((2.0 * targets - lower - upper) / (upper - lower)).expand(NUM_ENVS, 46))
+        pushed[pair] = (env.joint_pos - targets).abs().view(NUM_ENVS, 2, 23).amax(-1)
+    assert pushed["here", "up"].max() < 1e-3 and pushed["up", "there"].max() < 1e-3
+    assert pushed["here", "there"].min() > 0.02
 
 
 def test_observation_item_by_item(env):
@@ -315,7 +313,7 @@ def test_hand_over_pays_the_way_and_the_goal(env):
     assert extras["log"]["Reward/arm_velocity"] == extras["log"]["Reward/hand_velocity"] == 0.0
     # the next goal is shown, the object stays where it is
     assert not torch.isclose(env.goal_pos, goals).all(-1).any() and (env.object_pos - goals).norm(dim=-1).max() < 0.02
-    assert total.mean() > 10 * random_return(env).mean().clamp(min=1.0)
+    assert total.mean() > 10 * random_return(env, steps=20).mean().clamp(min=1.0)
 
 
 def test_what_ends_an_episode(env):
@@ -325,8 +323,8 @@ def test_what_ends_an_episode(env):
     everywhere[1, 2] = 0.09
     everywhere[2] = env.goal_pos[2]
     put_object(env, range(NUM_ENVS), everywhere, env.goal_quat)
-    env.successes[2] = 49.0
-    env.episode_length_buf[3] = 598
+    env.successes[2], env.episode_length_buf[3] = 49.0, 598
+    env._finished_successes.zero_()
     _, _, terminated, truncated, extras = env.step(hold_actions(env))
     assert env.measured.tip_distance.shape == (NUM_ENVS, 8) and not terminated[0]
     assert terminated.nonzero().flatten().tolist() == [1, 2] and truncated.nonzero().flatten().tolist() == [3]
@@ -361,7 +359,7 @@ def test_curriculum_and_statistics_go_on_after_a_resume(env):
 
 
 def test_random_actions_stay_finite_and_within_limits(env):
-    run_random(env, 100)
+    run_random(env, 60)
 
 
 def test_a_step_reads_nothing_by_index_tensors(env):
