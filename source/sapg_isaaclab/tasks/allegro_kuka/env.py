@@ -35,7 +35,7 @@ from sapg_isaaclab.tasks.allegro_kuka.pushes import Pushes
 from sapg_isaaclab.tasks.allegro_kuka.starts import Starts
 from sapg_isaaclab.tasks.base import TaskEnv
 from sapg_isaaclab.tasks.curriculum import Curriculum, Way
-from sapg_isaaclab.tasks.physics import contact_buffers
+from sapg_isaaclab.tasks.physics import contact_buffers, fit_newton_buffers
 from sapg_isaaclab.tasks.randomization import steady_force
 
 TERMS = ("fingertip", "lifting", "lift_bonus", "keypoint", "goal_bonus", "arm_velocity", "hand_velocity")
@@ -440,3 +440,4 @@ def _fit_contact_buffers(cfg: AllegroKukaEnvCfg) -> None:
     for name in ("gpu_max_rigid_patch_count", "gpu_found_lost_pairs_capacity"):
         if hasattr(physics, name):
             setattr(physics, name, max(getattr(physics, name), sizes[name]))
+    fit_newton_buffers(physics, len(cfg.arms))

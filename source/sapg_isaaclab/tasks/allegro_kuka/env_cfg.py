@@ -403,8 +403,8 @@ class AllegroKukaTwoArmsEnvCfg(AllegroKukaEnvCfg):
     fingertip_after_lift = True
     arm_velocity_reward_scale = 0.0
     hand_velocity_reward_scale = 0.0
-    camera_eye = (0.0, -2.9, 1.7)
-    camera_lookat = (0.0, 0.0, 0.62)
+    camera_eye = (0.0, -3.7, 2.05)
+    camera_lookat = (0.0, 0.0, 0.55)
 
 
 @configclass
