@@ -102,7 +102,7 @@ def hold_actions(env):
     """Actions that keep the present joint targets."""
     lower, upper = env.arms.lower, env.arms.upper
     actions = (2.0 * env.targets - upper - lower) / (upper - lower)
-    if env.cfg.arm_speed is not None:
+    if env.cfg.arm_mode == "velocity":
         actions[:, :7] = 0.0
     return actions
 

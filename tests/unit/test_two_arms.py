@@ -6,6 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from sapg_isaaclab.assets.tables.kuka_allegro import KUKA_ALLEGRO
+from sapg_isaaclab.commands.export import task_interface
 from sapg_isaaclab.commands.task_config import resolve_configs
 from sapg_isaaclab.tasks.allegro_kuka import observations
 from sapg_isaaclab.tasks.allegro_kuka.actions import joint_targets
@@ -158,6 +160,7 @@ def test_objects_start_on_either_side():
         ("arms", ("arm0", "arm2"), "arms=('arm0', 'arm2') is not allowed; use some of the scene's: arm0, arm1"),
         ("arms", ("arm0", "arm0"), "arms=('arm0', 'arm0') is not allowed; use some of the scene's: arm0, arm1"),
         ("arms", ("arm0",), "action_space=46 is not allowed; this scene's arms have 23 joints"),
+        ("arm_mode", "torque", "arm_mode='torque' is unknown; use 'velocity' or 'position'"),
         ("reset_side", -0.1, "reset_side=-0.1 is not allowed; use 0 or more"),
     ],
 )
@@ -167,6 +170,33 @@ def test_what_cannot_be_is_answered_in_one_line(field, value, message):
     with pytest.raises(ValueError) as error:
         check(cfg)
     assert str(error.value) == message
+
+
+def test_description_tells_the_arms_apart():
+    cfg = config("Regrasp", "env.action_smoothing=0.5")
+    cfg.scene.arm1.actuators["hand"].stiffness = 9.0
+    described = task_interface(TASK.format("Regrasp"), cfg)
+    joints, names = described["actions"]["joints"], [joint.name for joint in KUKA_ALLEGRO.joints]
+    assert [joint["name"] for joint in joints] == [f"arm{arm}_{name}" for arm in (0, 1) for name in names]
+    assert [joint["stiffness"] for joint in joints] == [40.0] * 30 + [9.0] * 16
+    assert all(joint["mode"] == "position" and joint["smoothing"] == 0.5 for joint in joints)
+    items = {item["name"]: item for item in described["observations"]["items"]}
+    assert items["joint_vel"]["elements"] == [joint["name"] for joint in joints]
+    assert items["tips_from_palm"]["elements"][3:5] == ["arm0_thumb", "arm1_index"]
+    assert (items["arm1_palm_quat"]["start"], items["arm1_palm_quat"]["stop"]) == (108, 112)
+    half = math.sqrt(0.5)
+    for arm, sign in (("arm0", -1.0), ("arm1", 1.0)):
+        base = described["frames"]["environment"][f"{arm}_base"]
+        assert base["pos"] == pytest.approx([1.1 * sign, 0.0, 0.0])
+        assert base["quat"] == pytest.approx([0.0, 0.0, -half * sign, half])
+    # arms may be moved as where there is one
+    cfg = config("Regrasp", "env.arm_mode=velocity", "env.arm_speed=3.0")
+    joints = task_interface(TASK.format("Regrasp"), cfg)["actions"]["joints"]
+    assert [joint.get("speed") for joint in joints] == ([3.0] * 7 + [None] * 16) * 2
+    # and one arm be given targets
+    one = "SAPG-AllegroKuka-Regrasp"
+    joints = task_interface(one, resolve_configs(one, ["env.arm_mode=position"])[0])["actions"]["joints"]
+    assert {joint["mode"] for joint in joints} == {"position"}
 
 
 def test_agents_are_those_of_the_official_launch():

@@ -63,7 +63,7 @@ def roll_out(args: argparse.Namespace, physics: str) -> tuple[float, np.ndarray]
     amplitude = torch.full((cfg.action_space,), AMPLITUDE)
     arm = slice(getattr(cfg, "num_arm_joints", 0))
     amplitude.view(len(robots), -1)[:, arm] = ARM_AMPLITUDE
-    if getattr(cfg, "arm_speed", None) is not None:
+    if getattr(cfg, "arm_mode", None) == "velocity":
         hold[:, arm] = 0.0
     phase = 2.4 * torch.arange(cfg.action_space)  # the golden angle: no two joints move alike
     alive = torch.ones(args.num_envs, dtype=torch.bool)

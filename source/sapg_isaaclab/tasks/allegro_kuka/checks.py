@@ -18,6 +18,7 @@ def check(cfg: AllegroKukaEnvCfg) -> None:
         ValueError: If a value is unknown or out of range, or the goal does not suit the scene.
     """
     choices = {
+        "arm_mode": (cfg.arm_mode, ("velocity", "position")),
         "hold": (cfg.hold, ("cumulative", "consecutive")),
         "force_mass": (cfg.force_mass, ("env0", "per_object")),
         "curriculum.gate": (cfg.curriculum.gate, ("all", "leader", "block")),

@@ -168,8 +168,8 @@ class AllegroKukaEnv(TaskEnv):
             actions,
             lower,
             upper,
-            num_moved=0 if cfg.arm_speed is None else cfg.num_arm_joints,
-            step=0.0 if cfg.arm_speed is None else cfg.arm_speed * self.step_dt,
+            num_moved=cfg.num_arm_joints if cfg.arm_mode == "velocity" else 0,
+            step=cfg.arm_speed * self.step_dt,
             smoothing=cfg.action_smoothing,
         )
         self.targets.copy_(targets.flatten(1))

@@ -205,9 +205,12 @@ class AllegroKukaEnvCfg(TaskEnvCfg):
     num_arm_joints: int = 7
     """How many of these belong to the arm and not to its hand."""
 
-    arm_speed: float | None = 10.0
-    """Speed of the arm's targets at action 1 [rad/s]; None for actions that give the arm's targets between its limits,
-    as those of the hand do."""
+    arm_mode: Literal["velocity", "position"] = "velocity"
+    """Whether actions move the targets of an arm's joints, or give them between the joints' limits as those of the hand
+    do."""
+
+    arm_speed: float = 10.0
+    """Speed of an arm's targets at action 1, where actions move them [rad/s]."""
 
     action_smoothing: float = 1.0
     """Weight of the new target in the moving average with the previous one, where actions give targets; 1 is no
@@ -396,7 +399,7 @@ class AllegroKukaTwoArmsEnvCfg(AllegroKukaEnvCfg):
     events: TwoArmsEventsCfg | None = preset(default=None, randomized=TwoArmsEventsCfg())
     object_sets = ALL_SETS
     arms = ("arm0", "arm1")
-    arm_speed = None
+    arm_mode = "position"
     default_joint_pos = (*KUKA_ALLEGRO_TWO_ARMS_POS, *(0.0,) * 16)
     reset_side = 0.35
     observe_closest_tip = False

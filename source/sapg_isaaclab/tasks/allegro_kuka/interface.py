@@ -34,7 +34,7 @@ def describe(cfg: AllegroKukaEnvCfg, sizes: dict[str, int]) -> dict[str, Any]:
         for joint in interface.joints(getattr(cfg.scene, name), cfg.joint_names, prefix)
     ]
     hand = {"mode": "position", "smoothing": cfg.action_smoothing}
-    arm = hand if cfg.arm_speed is None else {"mode": "velocity", "speed": cfg.arm_speed}
+    arm = {"mode": "velocity", "speed": cfg.arm_speed} if cfg.arm_mode == "velocity" else hand
     modes = [*[arm] * cfg.num_arm_joints, *[hand] * (len(cfg.joint_names) - cfg.num_arm_joints)] * len(cfg.arms)
     return {
         **interface.common(cfg, cfg.arms),
