@@ -10,7 +10,7 @@ from isaaclab_ov.physics import OvPhysxCfg
 from isaaclab_tasks.utils import parse_env_cfg
 from sim_env import TASK_ID, make
 
-from sapg_isaaclab.tasks.threads import cores_of_rank, physx_threads
+from sapg_isaaclab.tasks.threads import cores_of_rank, physx_threads, set_torch_threads
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_only_the_number_is_changed_and_only_for_a_while():
 
 
 @pytest.mark.parametrize(
-    ("name", "default"), [("physx_threads", "as many as there are cores"), ("torch_threads", "torch's own choice")]
+    ("name", "default"), [("physx_threads", "one for each core"), ("torch_threads", "at most one for two cores")]
 )
 @pytest.mark.parametrize("threads", [0, True, 1.0])
 def test_wrong_number_is_answered_in_one_line(name, default, threads):
@@ -45,7 +45,28 @@ def test_wrong_number_is_answered_in_one_line(name, default, threads):
         make(device=None, cfg=cfg)
 
 
-def test_torch_gets_the_threads_that_are_asked_for_and_keeps_its_own_otherwise():
+@pytest.mark.parametrize(("chosen", "cores", "given"), [(8, 8, 4), (2, 8, 2), (2, 2, 1), (1, 1, 1), (5, 9, 4)])
+def test_torch_leaves_half_of_the_cores_to_physics_on_a_cpu(monkeypatch, chosen, cores, given):
+    before = torch.get_num_threads()
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(cores)))
+    try:
+        torch.set_num_threads(chosen)
+        set_torch_threads(None, "cuda:0")
+        assert torch.get_num_threads() == chosen
+        set_torch_threads(None, "cpu")
+        assert torch.get_num_threads() == given
+        monkeypatch.setenv("OMP_NUM_THREADS", "3")
+        torch.set_num_threads(3)
+        set_torch_threads(None, "cpu")
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_torch_gets_the_threads_that_are_asked_for_and_keeps_its_own_otherwise(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     before, given = torch.get_num_threads(), []
     try:
         for threads in (3, None, 1):

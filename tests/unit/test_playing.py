@@ -56,3 +56,29 @@ def test_a_number_of_steps_counts_what_finishes_and_calls_back():
 def test_a_reward_that_is_not_finite_is_an_error():
     with pytest.raises(TrainingError, match="not finite"):
         run_episodes(Clock(2, reward=float("nan")), Policy(), episodes=2)
+
+
+class Fragile(Clock):
+    """The last environment breaks down in each of its first ``times`` episodes."""
+
+    def __init__(self, num_envs, times):
+        super().__init__(num_envs)
+        self.times = times
+
+    def step(self, actions):
+        observations, rewards, terminated, truncated, infos = super().step(actions)
+        broken = torch.zeros(self.num_envs, dtype=torch.bool)
+        if terminated[-1] and self.times:
+            broken[-1], self.times = True, self.times - 1
+        return observations, rewards, terminated, truncated, {**infos, "broken": broken}
+
+
+def test_another_episode_takes_the_place_of_one_that_broke_down():
+    result = run_episodes(Fragile(3, times=2), Policy(), episodes=6)
+    assert sorted(result.lengths) == [1, 1, 2, 2, 3, 3] and result.broken == 2
+    assert sorted(run_episodes(Fragile(2, times=1), Policy(), steps=4).lengths) == [1, 1, 1, 1, 2]
+
+
+def test_an_environment_that_always_breaks_down_ends_the_evaluation():
+    with pytest.raises(TrainingError, match="5 episodes broke down within 10 steps"):
+        run_episodes(Fragile(2, times=100), Policy(), episodes=3)

@@ -29,6 +29,10 @@ class Episodes:
     successes: list[float] = dataclasses.field(default_factory=list)
     """Successes of each; empty if the task counts none."""
 
+    broken: int = 0
+    """Number of episodes that are left out because their physics broke down
+    (:mod:`~sapg_isaaclab.tasks.nan_guard`)."""
+
 
 @torch.no_grad()
 def run_episodes(
@@ -42,7 +46,8 @@ def run_episodes(
     """Run a policy from a reset and collect finished episodes.
 
     With ``episodes``, the first ``ceil(episodes / N)`` episodes of every environment count. The first ones to finish
-    would not be a fair sample: short episodes finish first.
+    would not be a fair sample: short episodes finish first. An episode whose environment broke down counts nowhere, and
+    another takes its place.
 
     Args:
         env: The wrapped environment.
@@ -55,7 +60,7 @@ def run_episodes(
         The episodes.
 
     Raises:
-        TrainingError: If a reward is not finite.
+        TrainingError: If a reward is not finite, or more episodes broke down than were asked for.
     """
     quota = math.ceil(episodes / env.num_envs) if episodes is not None else None
     returns = torch.zeros(env.num_envs, device=env.device)
@@ -71,7 +76,13 @@ def run_episodes(
         lengths += 1
         done = (terminated | truncated).view(-1)
         act.reset(done)
-        counted = done if quota is None else done & (counts < quota)
+        whole = done
+        if "broken" in infos:
+            whole = done & ~infos["broken"]
+            result.broken += int(infos["broken"].sum())
+            if quota is not None and result.broken > quota * env.num_envs:
+                raise TrainingError(f"{result.broken} episodes broke down within {step} steps (physics not finite)")
+        counted = whole if quota is None else whole & (counts < quota)
         rows = counted.nonzero().view(-1)
         if len(rows):
             if not torch.isfinite(returns[rows]).all():

@@ -46,6 +46,7 @@ def evaluation(job: Replay, episodes: Episodes, num_envs: int) -> dict[str, Any]
         "actions": job.mode,
         "num_envs": num_envs,
         "num_episodes": len(episodes.returns),
+        "broken_episodes": episodes.broken,
         "seed": job.seed,
         "device": job.env_cfg.sim.device,
         "physics": type(job.env_cfg.sim.physics).__name__.removesuffix("Cfg"),
@@ -77,6 +78,8 @@ def text(result: dict[str, Any]) -> str:
                 f"  {name:<10}{figure['mean']:>10.3f} +- {figure['standard_error']:.3f} (standard error)"
                 f"   from {figure['min']:.3f} to {figure['max']:.3f}"
             )
+    if result["broken_episodes"]:
+        lines.append(f"  {result['broken_episodes']} more episodes are left out: their physics broke down")
     return "\n".join(lines)
 
 

@@ -95,7 +95,7 @@ class TaskEnv(DirectRLEnv):
         with self._prepare(cfg), physx_threads(cfg.sim.physics, cfg.physx_threads):
             check_asymmetry(cfg)
             super().__init__(cfg, render_mode)
-        set_torch_threads(cfg.torch_threads)
+        set_torch_threads(cfg.torch_threads, cfg.sim.device)
         randomization.randomize(self)
         # commands that a task changes within a control step must reach the engine there
         held = self.scene.articulations.values() if type(self)._apply_action is TaskEnv._apply_action else ()

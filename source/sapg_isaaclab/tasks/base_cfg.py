@@ -57,7 +57,8 @@ class TaskEnvCfg(DirectRLEnvCfg):
     not depend on it."""
 
     torch_threads: int | None = None
-    """Threads of torch in this process; None for what ``OMP_NUM_THREADS``, the program or torch has chosen."""
+    """Threads of torch in this process; None for what ``OMP_NUM_THREADS``, the program or torch has chosen, but for at
+    most half of the cores where physics runs on the CPU and ``OMP_NUM_THREADS`` is not set."""
 
     def validate_config(self) -> None:
         """Refuse values that have no meaning; Isaac Lab asks for it before anything is made.

@@ -33,18 +33,23 @@ def check_threads(cfg: Any) -> None:
     Raises:
         ValueError: If one is neither None nor a whole number of at least 1.
     """
-    for name, default in (("physx_threads", "as many as there are cores"), ("torch_threads", "torch's own choice")):
+    for name, default in (("physx_threads", "one for each core"), ("torch_threads", "at most one for two cores")):
         threads = getattr(cfg, name)
         if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
             raise ValueError(f"{name}={threads!r} is not allowed; give at least 1, or None for {default}")
 
 
-def set_torch_threads(threads: int | None) -> None:
+def set_torch_threads(threads: int | None, device: str) -> None:
     """Give torch a number of threads, in all of this process.
 
     Args:
-        threads: The number, None for what ``OMP_NUM_THREADS``, the program or torch has chosen.
+        threads: The number. None leaves torch as it is, but with at most half of :func:`cores_of_rank` where physics
+            runs on the CPU: idle threads of torch spin, and PhysX waits for the cores. ``OMP_NUM_THREADS`` goes
+            before that.
+        device: Device of the simulation.
     """
+    if threads is None and device == "cpu" and "OMP_NUM_THREADS" not in os.environ:
+        threads = min(torch.get_num_threads(), max(1, cores_of_rank() // 2))
     if threads is not None:
         torch.set_num_threads(threads)
 
