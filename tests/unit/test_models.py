@@ -24,6 +24,12 @@ def test_one_hot_input_equals_concatenating_the_latent():
     torch.testing.assert_close(value, net.value(features).squeeze(-1))
 
 
+def test_latents_begin_as_far_apart_as_they_are_told():
+    far, near = model(latent_dim=400), model(latent_dim=400, initial_latent_std=0.1)
+    torch.testing.assert_close(near.latents, 0.1 * far.latents)  # and everything else is the same
+    assert 0.95 < far.latents.std() < 1.05 and torch.equal(near.mean.weight, far.mean.weight)
+
+
 @pytest.mark.parametrize("separate", [False, True])
 def test_a_policys_latent_and_std_get_gradient_from_its_own_rows_only(separate):
     net = model(separate=separate)

@@ -7,6 +7,7 @@ import torch
 
 from sapg_isaaclab.experiments import references
 from sapg_isaaclab.experiments.point_envs import ENVS, KeyDoor, TwoGoals, TwoHills
+from sapg_isaaclab.experiments.study_envs import ENVS as ALL
 
 
 def place(env, position, velocity=(0.0, 0.0), age=0, flag=False):
@@ -142,14 +143,14 @@ def test_door_opens_only_with_the_key():
 
 def test_key_is_seen_once_it_is_had():
     env = place(KeyDoor(1), (-0.7, -0.7))
-    assert env._observe()[0, 4] == 0.0
+    assert env.observe()[0, 4] == 0.0
     assert env.step(torch.zeros(1, 2))[0][0, 4] == 1.0
 
 
-@pytest.mark.parametrize("name", ENVS)
+@pytest.mark.parametrize("name", ALL)
 def test_restored_environment_goes_on_bit_by_bit(name):
-    first, second = ENVS[name](50, seed=1), ENVS[name](50, seed=2)
-    actions = torch.randn(200, 50, 2)
+    first, second = ALL[name](50, seed=1), ALL[name](50, seed=2)
+    actions = torch.randn(200, 50, first.num_actions)
     for step in range(70):
         first.step(actions[step])
     saved = first.state_dict()
@@ -162,8 +163,9 @@ def test_restored_environment_goes_on_bit_by_bit(name):
     assert any(before[3].any() for before in expected)  # a reset, which draws, was among them
 
 
-def test_one_seed_gives_the_same_episodes_and_another_gives_others():
-    starts = [TwoGoals(20, seed=seed).reset()[0] for seed in (5, 5, 6)]
+@pytest.mark.parametrize("name", ALL)
+def test_one_seed_gives_the_same_episodes_and_another_gives_others(name):
+    starts = [ALL[name](20, seed=seed).reset()[0] for seed in (5, 5, 6)]
     assert torch.equal(starts[0], starts[1]) and not torch.equal(starts[0], starts[2])
 
 

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from sapg_isaaclab.experiments import bars, point_envs, references, scaling
+from sapg_isaaclab.experiments import bars, references, scaling, study_envs
 from sapg_isaaclab.experiments import point_runs as runs
 from sapg_isaaclab.experiments.point_runs import ALGORITHMS, Setting
 from sapg_isaaclab.runs import metrics
@@ -42,7 +42,7 @@ def test_the_command_names_everything_there_is():
     from sapg_isaaclab.commands import study as command
 
     named = command.ALGORITHMS, command.BARS, command.ENVS
-    assert named == tuple(map(tuple, (ALGORITHMS, bars.BARS, point_envs.ENVS)))
+    assert named == tuple(map(tuple, (ALGORITHMS, bars.BARS, study_envs.ENVS)))
 
 
 def test_finished_run_is_found_again_and_not_another(trained):

@@ -12,7 +12,7 @@ from sapg_isaaclab.commands import reproduce
 from sapg_isaaclab.commands.agent_options import agent_options
 from sapg_isaaclab.errors import InputError
 from sapg_isaaclab.experiments import point_runs, suites
-from sapg_isaaclab.experiments.point_envs import ENVS
+from sapg_isaaclab.experiments.study_envs import ENVS
 from sapg_isaaclab.experiments.trials import expand_seeds
 from sapg_isaaclab.runs.run_folder import RunFolder
 
@@ -42,6 +42,24 @@ def test_figure2_runs_its_reference_at_the_largest_size_only():
     for place in suites.plan("figure2", "laptop", tasks=["two_hills"], seeds=[1]):
         sizes[place.line].add(place.num_envs)
     assert sizes == {"ppo": {96, 384, 1_536}, "sapg": {1_536}}
+
+
+def test_equal_updates_and_equal_samples_by_hand():
+    def updates(suite, **options):
+        trials = suites.plan(suite, "study", seeds=[1], **options)
+        return {(place.line, place.num_envs): trial.iterations for place, trial in trials.items()}
+
+    sizes = (384, 1_536, 6_144, 24_576)
+    assert updates("equal_updates") == {(line, size): 160 for size in sizes for line in ("ppo", "sapg")}
+    # 160 updates of 1,536 environments: a quarter of them takes four times as many
+    assert updates("equal_samples", lines=["ppo"]) == dict(zip([("ppo", size) for size in sizes], (640, 160, 40, 10)))
+    chosen = [suites.plan(suite, "study", sizes=[1_536]) for suite in ("equal_samples", "equal_updates")]
+    assert set(chosen[0].values()) == set(chosen[1].values())  # the same runs
+
+
+def test_a_size_that_the_policies_cannot_share_is_left_out():
+    places = suites.plan("equal_updates", "smoke", lines=["blocks_16", "blocks_64"], seeds=[1])
+    assert {(place.line, place.num_envs) for place in places} == {("blocks_16", 48), ("blocks_16", 96)}
 
 
 @pytest.mark.parametrize("name", [name for name in suites.LINES if name.startswith("sapg_")])
@@ -90,6 +108,11 @@ def test_seeds_as_they_are_typed():
         (["table1", "--also", "/none"], "--also /none does not exist"),
         (["table1", "--rate", "0"], "--rate 0 is not allowed"),
         (["table1", "--where", "slurm", "--tasks", "two_hills"], "use --where local"),
+        (
+            ["table1", "--num_envs", "384"],
+            "--num_envs is not for table1; it is for figure2, equal_samples, equal_updates",
+        ),
+        (["equal_updates", "--num_envs", "100"], "--num_envs 100 does not suit sapg; use multiples of 6"),
     ],
 )
 def test_wrong_input_is_one_line_and_leaves_nothing(arguments, message, tmp_path, monkeypatch, capsys):

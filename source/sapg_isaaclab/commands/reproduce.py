@@ -47,6 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--tasks", nargs="+", metavar="TASK", help="tasks; the suite's by default")
     add("--algorithms", nargs="+", metavar="NAME", help=f"lines; the suite's by default. Of {', '.join(LINES)}")
     add("--seeds", nargs="+", metavar="SEED", help="such as 1 2 3 or 1..5; the scale's by default")
+    add("--num_envs", nargs="+", type=cli.positive, metavar="N", help="numbers of environments; the suite's by default")
     add("--where", default="local", choices=("local", "slurm"), help="processes of this machine, or one array job")
     add("--jobs", type=cli.positive, default=1, help="processes at a time on this machine; default: %(default)s")
     add(
@@ -84,7 +85,9 @@ def _reproduce(argv: list[str] | None) -> int:
         if not pathlib.Path(folder).is_dir():
             raise InputError(f"--also {folder} does not exist")
     seeds = expand_seeds(args.seeds) if args.seeds else None
-    trials = suites.plan(args.suite, args.scale, tasks=args.tasks, lines=args.algorithms, seeds=seeds)
+    trials = suites.plan(
+        args.suite, args.scale, tasks=args.tasks, lines=args.algorithms, seeds=seeds, sizes=args.num_envs
+    )
     scale = suites.SCALES[args.scale]
     devices = args.device or [scale.device]
     episodes = scale.episodes if args.episodes is None else args.episodes

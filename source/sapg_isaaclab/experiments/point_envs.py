@@ -21,10 +21,9 @@ name            trap                         decoy                              
 
 from __future__ import annotations
 
-from typing import Any
-
-import gymnasium
 import torch
+
+from sapg_isaaclab.experiments.trap_env import TrapEnv
 
 KEPT_SPEED = 0.8
 """Share of the velocity that is left after a step."""
@@ -36,50 +35,23 @@ STOPPING = KEPT_SPEED / (1.0 - KEPT_SPEED)
 """Steps' worth of the present velocity that the point still drifts without thrust."""
 
 
-class PointEnv:
-    """A point with momentum in the room [-1, 1] x [-1, 1], N of them, in the form of skrl's environment wrapper.
+class PointEnv(TrapEnv):
+    """A point with momentum in the room [-1, 1] x [-1, 1], N of them.
 
     Action (2,): thrust, clamped to [-1, 1]. A step is v = 0.8 v + 0.03 a, then p = p + v; full thrust tends to 0.15
     lengths per step on each axis. The room's edge stops the motion across it.
 
-    Observation (4,) or (5,): position (2), ten times the velocity (2), and the flag if the subclass shows it.
-    ``infos["final_obs"]["policy"]`` holds the observations before any reset. ``infos["successes"]`` (N,) is 1 where the
-    last finished episode was a success, else 0. An episode begins at rest within 0.1 of the start on each axis. It is
-    truncated after ``episode_length`` steps, and the state of a finished episode is replaced in the same step. At a
-    reset of the whole environment the ages are drawn uniformly, so that episodes do not end all at once.
-
-    Seeding: all draws come from a generator of its own. :meth:`state_dict` is complete: a restored environment goes on
-    bit by bit.
-
-    Args:
-        num_envs: Number of points N.
-        seed: Seed of the generator.
-        device: Where to compute.
+    Observation (4,) or (5,): position (2), ten times the velocity (2), and the flag if the subclass shows it. An
+    episode begins at rest within 0.1 of the start on each axis.
     """
 
-    episode_length: int
-    """Steps after which an episode is truncated."""
+    num_observations, num_actions = 4, 2
 
     start: tuple[float, float]
     """Centre of the square in which episodes begin."""
 
     shows_flag = False
     """Whether the flag is part of the observation."""
-
-    def __init__(self, num_envs: int, seed: int = 0, device: str = "cpu") -> None:
-        self.num_envs, self.device = num_envs, torch.device(device)
-        self.observation_space = gymnasium.spaces.Box(-float("inf"), float("inf"), (4 + self.shows_flag,))
-        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,))
-        self.state_space = None
-        self.generator = torch.Generator(device=self.device).manual_seed(seed)
-        self.reset()
-
-    @property
-    def unwrapped(self) -> PointEnv:
-        """The environment itself; it has no wrapper."""
-        return self
-
-    # -- the trap, given by the subclass -------------------------------------------------------------------------------
 
     def move(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Where the points are and how fast after a step at the present velocity.
@@ -110,86 +82,32 @@ class PointEnv:
         """
         return self.flag
 
-    def decoy(self) -> torch.Tensor:
-        """Actions of a controller that goes to the decoy and stays. Shape (N, 2)."""
-        raise NotImplementedError
-
-    def optimal(self) -> torch.Tensor:
-        """Actions of a controller that goes for the goal without detour. Shape (N, 2)."""
-        raise NotImplementedError
-
-    # -- what a trainer calls ------------------------------------------------------------------------------------------
-
-    def reset(self) -> tuple[torch.Tensor, dict[str, Any]]:
-        """Begin anew everywhere, with ages drawn uniformly.
+    def starts(self) -> dict[str, torch.Tensor]:
+        """At rest in a square around the start, without the flag.
 
         Returns:
-            Observations (N, 4 or 5) and an empty dictionary.
+            Position and velocity (N, 2), flag (N,).
         """
-        self.position = self._starts()
-        self.velocity = torch.zeros_like(self.position)
-        self.flag = torch.zeros(self.num_envs, dtype=torch.bool, device=self.device)
-        self.age = torch.randint(self.episode_length, (self.num_envs,), generator=self.generator, device=self.device)
-        self.successes = torch.zeros(self.num_envs, device=self.device)
-        return self._observe(), {}
+        draw = torch.rand(self.num_envs, 2, generator=self.generator, device=self.device)
+        return {
+            "position": torch.tensor(self.start, device=self.device) + 0.2 * draw - 0.1,
+            "velocity": torch.zeros(self.num_envs, 2, device=self.device),
+            "flag": torch.zeros(self.num_envs, dtype=torch.bool, device=self.device),
+        }
 
-    def step(
-        self, actions: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, dict[str, Any]]:
-        """Advance all points.
+    def advance(self, actions: torch.Tensor) -> None:
+        """Change velocity and position.
 
         Args:
             actions: Thrust. Shape (N, 2).
-
-        Returns:
-            Observations (N, 4 or 5), rewards (N, 1), terminated (N, 1), truncated (N, 1), never both, and infos.
         """
         self.velocity = KEPT_SPEED * self.velocity + THRUST * actions.clamp(-1.0, 1.0)
         self.position, self.velocity = self.move()
-        self.age = self.age + 1
-        rewards, terminated = self.pay()
-        truncated = (self.age >= self.episode_length) & ~terminated
-        done = terminated | truncated
-        final = self._observe()
-        self.successes = torch.where(done, self.succeeded(terminated).float(), self.successes)
-        # drawn for all, used by few: asking which would make the host wait for the device
-        self.position = torch.where(done[:, None], self._starts(), self.position)
-        self.velocity = self.velocity * ~done[:, None]
-        self.flag = self.flag & ~done
-        self.age = self.age * ~done
-        infos = {"final_obs": {"policy": final}, "successes": self.successes}
-        return self._observe(), rewards[:, None], terminated[:, None], truncated[:, None], infos
 
-    def state(self) -> None:
-        """There is no privileged state."""
-
-    def render(self) -> None:
-        """There is no picture."""
-
-    def close(self) -> None:
-        """There is nothing to close."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that decides what comes next.
-
-        Returns:
-            Tensors by name.
-        """
-        return {name: getattr(self, name).clone() for name in _STATE} | {"generator": self.generator.get_state()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> torch.Tensor:
-        """Go on from :meth:`state_dict`.
-
-        Args:
-            state: What it returned, for the same number of environments.
-
-        Returns:
-            Observations (N, 4 or 5).
-        """
-        for name in _STATE:
-            setattr(self, name, state[name].clone().to(self.device))
-        self.generator.set_state(state["generator"].cpu())
-        return self._observe()
+    def observe(self) -> torch.Tensor:
+        """Position, velocity and perhaps the flag. Shape (N, 4) or (N, 5)."""
+        parts = [self.position, 10.0 * self.velocity]
+        return torch.cat([*parts, self.flag[:, None].float()] if self.shows_flag else parts, dim=1)
 
     def steer(self, x: torch.Tensor | float, y: torch.Tensor | float) -> torch.Tensor:
         """Actions that bring every point to rest at a target in the fewest steps, one axis apart from the other.
@@ -207,19 +125,8 @@ class PointEnv:
         target = torch.stack([torch.as_tensor(c, device=self.device).expand(self.num_envs) for c in (x, y)], dim=1)
         return ((target - rest) * (1.0 - KEPT_SPEED) / THRUST).clamp(-1.0, 1.0)
 
-    def _starts(self) -> torch.Tensor:
-        draw = torch.rand(self.num_envs, 2, generator=self.generator, device=self.device)
-        return torch.tensor(self.start, device=self.device) + 0.2 * draw - 0.1
-
-    def _observe(self) -> torch.Tensor:
-        parts = [self.position, 10.0 * self.velocity]
-        return torch.cat([*parts, self.flag[:, None].float()] if self.shows_flag else parts, dim=1)
-
     def _distance(self, place: tuple[float, float]) -> torch.Tensor:
         return (self.position - torch.tensor(place, device=self.device)).norm(dim=1)
-
-
-_STATE = ("position", "velocity", "flag", "age", "successes")
 
 
 class TwoHills(PointEnv):
@@ -345,7 +252,7 @@ class KeyDoor(PointEnv):
 
     episode_length = 128
     start = (0.0, 0.0)
-    shows_flag = True
+    num_observations, shows_flag = 5, True
     key_place, door_place, reach = (-0.7, -0.7), (0.7, 0.7), 0.2
 
     def pay(self) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import torch
 
-from sapg_isaaclab.experiments.point_envs import ENVS, PointEnv
+from sapg_isaaclab.experiments.study_envs import ENVS
+from sapg_isaaclab.experiments.trap_env import TrapEnv
 
 BEHAVIOURS = ("random", "decoy", "optimal")
 """Gaussian actions of standard deviation 1, what an untrained policy does; and the scripted controllers."""
@@ -27,7 +28,7 @@ class Reference(NamedTuple):
     """Share of episodes that are a success."""
 
 
-def act(env: PointEnv, behaviour: str, generator: torch.Generator) -> torch.Tensor:
+def act(env: TrapEnv, behaviour: str, generator: torch.Generator) -> torch.Tensor:
     """Actions of a behaviour.
 
     Args:
@@ -36,21 +37,21 @@ def act(env: PointEnv, behaviour: str, generator: torch.Generator) -> torch.Tens
         generator: Source of the random ones.
 
     Returns:
-        Actions (N, 2).
+        Actions (N, A).
     """
     if behaviour == "random":
-        return torch.randn(env.num_envs, 2, generator=generator, device=env.device)
+        return torch.randn(env.num_envs, env.num_actions, generator=generator, device=env.device)
     return getattr(env, behaviour)()
 
 
 def whole_episodes(
-    env: PointEnv, act: Callable[[torch.Tensor], torch.Tensor], observations: torch.Tensor
+    env: TrapEnv, act: Callable[[torch.Tensor], torch.Tensor], observations: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Play one whole episode in every environment.
 
     Args:
         env: The environment, just made or reset.
-        act: From observations (N, D) to actions (N, 2).
+        act: From observations (N, D) to actions (N, A).
         observations: Those of the reset.
 
     Returns:

@@ -38,10 +38,12 @@ TASKS = {
     "two_hills": Task(label="two_hills", number="return"),
     "two_goals": Task(label="two_goals", number="return"),
     "key_door": Task(label="key_door", number="return"),
+    "door_chain": Task(label="door_chain", number="return"),
+    "one_door": Task(label="one_door", number="return"),
 }
-"""The paper's five one-arm tasks, and the environments of ``experiments/point_envs.py``, which need no simulator."""
+"""The paper's five one-arm tasks, and the environments of ``experiments/study_envs.py``, which need no simulator."""
 
-POINT_TASKS = ("two_hills", "two_goals", "key_door")
+POINT_TASKS = ("two_hills", "two_goals", "key_door", "door_chain", "one_door")
 """Tasks whose runs are those of ``scripts/study.py``."""
 
 
@@ -61,16 +63,22 @@ class Line:
     share: float = 1.0
     """Part of the scale's samples that is enough."""
 
+    num_blocks: int = 6
+    """What the number of environments must be a multiple of; other sizes of a suite are left out."""
+
 
 LINES = {
-    "ppo": Line(label="PPO", algorithm="ppo"),
+    "ppo": Line(label="PPO", algorithm="ppo", num_blocks=1),
     "ppo_fixed_minibatch": Line(
         label="PPO, fixed minibatches",
         algorithm="ppo",
         options=("agent.mini_batch_size={minibatch}", "agent.shuffle=true"),
+        num_blocks=1,
     ),
     "dexpbt": Line(label="PBT (DexPBT)", algorithm="dexpbt"),
-    "pql": Line(label="PQL", algorithm="pql"),
+    "pql": Line(label="PQL", algorithm="pql", num_blocks=1),
+    "cpo": Line(label="CPO", algorithm="cpo"),
+    "epo": Line(label="EPO", algorithm="epo", num_blocks=64),
     "sapg": Line(label="SAPG"),
     "sapg_entropy_000": Line(label="SAPG, entropy 0", options=("agent.entropy_loss_scale=0.0",)),
     "sapg_entropy_003": Line(label="SAPG, entropy 0.003", options=("agent.entropy_loss_scale=0.003",)),
@@ -78,11 +86,17 @@ LINES = {
     "sapg_high_off_policy": Line(label="SAPG, high off-policy ratio", options=("agent.off_policy_ratio=5.0",)),
     "sapg_symmetric": Line(label="SAPG, symmetric", options=("agent.aggregation=symmetric",)),
     "sapg_no_off_policy": Line(label="SAPG, without off-policy data", options=("agent.aggregation=none",)),
+    "blocks_2": Line(label="SAPG, M = 2", options=("agent.num_blocks=2",), num_blocks=2),
+    "blocks_16": Line(label="SAPG, M = 16", options=("agent.num_blocks=16",), num_blocks=16),
+    "blocks_64": Line(label="SAPG, M = 64", options=("agent.num_blocks=64",), num_blocks=64),
+    "latents_small": Line(label="SAPG, latents begin at 0.1", options=("agent.initial_latent_std=0.1",)),
+    "latents_large": Line(label="SAPG, latents begin at 3", options=("agent.initial_latent_std=3.0",)),
     "random": Line(
         label="random policy",
         algorithm="ppo",
         options=("agent.learning_rate_schedule=fixed", "agent.learning_rate=1e-12"),
         share=0.05,
+        num_blocks=1,
     ),
 }
 """All lines by name. Any of them may be asked of any suite. ``random`` is a policy that stays as it was made."""
@@ -146,6 +160,17 @@ SCALES = {
         dump_states=1_024,
         device="cpu",
     ),
+    "study": Scale(
+        samples=160 * 8 * 1_536,
+        num_envs=1_536,
+        sizes=(384, 1_536, 6_144, 24_576),
+        seeds=tuple(range(1, 11)),
+        options=("presets=small",),
+        minibatch=1_536,
+        episodes=0,
+        dump_states=0,
+        device="cpu",
+    ),
     "smoke": Scale(
         samples=3e4,
         num_envs=96,
@@ -158,7 +183,8 @@ SCALES = {
         device="cpu",
     ),
 }
-"""``paper`` is section 5.2 and Appendix B. ``smoke`` shows that everything runs; nothing is learned in it."""
+"""``paper`` is section 5.2 and Appendix B. ``smoke`` shows that everything runs; nothing is learned in it. ``study`` is
+for environments without a simulator: 160 updates of 1,536 environments."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -181,6 +207,10 @@ class Suite:
     only_largest: tuple[str, ...] = ()
     """Lines that are run with the largest number of environments only."""
 
+    equal: Literal["samples", "updates"] = "samples"
+    """What runs with different numbers of environments have in common. Updates are those which the scale's samples
+    give its ``num_envs``."""
+
 
 _TWO_TASKS = ("SAPG-Allegro-Reorient", "SAPG-AllegroKuka-Reorient")
 """Where the paper does not say which tasks it shows."""
@@ -195,6 +225,19 @@ SUITES = {
         lines=("ppo", "sapg"),
         tasks=_TWO_TASKS,
         only_largest=("sapg",),
+    ),
+    "equal_samples": Suite(
+        title="Return against the number of environments, equal samples",
+        kind="sizes",
+        lines=("ppo", "sapg"),
+        tasks=("door_chain",),
+    ),
+    "equal_updates": Suite(
+        title="Return against the number of environments, equal updates",
+        kind="sizes",
+        lines=("ppo", "sapg"),
+        tasks=("door_chain",),
+        equal="updates",
     ),
     "figure5": Suite(title="Performance against samples", kind="curves", lines=_TABLE1),
     "figure6": Suite(
@@ -222,7 +265,7 @@ SUITES = {
         tasks=_TWO_TASKS,
     ),
 }
-"""The suites, by the paper's names."""
+"""The suites, by the paper's names, and two on how methods use a larger number of environments."""
 
 PUBLISHED = {
     "ppo": ("1.01e4 ± 6.31e2", "1.07e4 ± 4.90e2", "1.25 ± 1.15", "16.8 ± 0.48", "2.85 ± 0.05"),
@@ -258,6 +301,7 @@ def plan(
     tasks: list[str] | None = None,
     lines: list[str] | None = None,
     seeds: list[int] | None = None,
+    sizes: list[int] | None = None,
 ) -> dict[Place, Trial]:
     """All runs of a suite.
 
@@ -267,12 +311,13 @@ def plan(
         tasks: Names of tasks; the suite's by default.
         lines: Names of lines; the suite's by default.
         seeds: Seeds; the scale's by default.
+        sizes: Numbers of environments; the suite's by default.
 
     Returns:
         What to train, seed by seed, so that whoever stops early has something of every line. Places may share a run.
 
     Raises:
-        InputError: If there is no such task or line.
+        InputError: If there is no such task or line, or a number of environments is given that does not suit.
     """
     chosen, size = SUITES[suite], SCALES[scale]
     tasks, lines = list(tasks or chosen.tasks), list(lines or chosen.lines)
@@ -280,30 +325,42 @@ def plan(
         for name in names:
             if name not in known:
                 raise InputError(f"--{option} {name} is unknown to suites; use one of {', '.join(known)}")
+    if sizes and chosen.kind != "sizes":
+        suitable = [name for name, each in SUITES.items() if each.kind == "sizes"]
+        raise InputError(f"--num_envs is not for {suite}; it is for {', '.join(suitable)}")
+    for num_envs in sizes or ():
+        for line in lines:
+            if num_envs % LINES[line].num_blocks:
+                raise InputError(
+                    f"--num_envs {num_envs} does not suit {line}; use multiples of {LINES[line].num_blocks}"
+                )
     found = {}
     for seed in dict.fromkeys(seeds or size.seeds):
         for task in dict.fromkeys(tasks):
             for line in dict.fromkeys(lines):
-                for num_envs in _sizes(chosen, size, task, line):
-                    found[Place(task, line, num_envs, seed)] = _trial(size, task, line, num_envs, seed)
+                for num_envs in sizes or _sizes(chosen, size, task, line):
+                    found[Place(task, line, num_envs, seed)] = _trial(chosen, size, task, line, num_envs, seed)
     return found
 
 
 def _sizes(suite: Suite, scale: Scale, task: str, line: str) -> tuple[int, ...]:
     if suite.kind != "sizes":
-        return (scale.num_envs or TASKS[task].small_envs,)
-    return scale.sizes[-1:] if line in suite.only_largest else scale.sizes
+        sizes = (scale.num_envs or TASKS[task].small_envs,)
+    else:
+        sizes = scale.sizes[-1:] if line in suite.only_largest else scale.sizes
+    return tuple(size for size in sizes if size % LINES[line].num_blocks == 0)
 
 
-def _trial(scale: Scale, task: str, line: str, num_envs: int, seed: int) -> Trial:
+def _trial(suite: Suite, scale: Scale, task: str, line: str, num_envs: int, seed: int) -> Trial:
     how, point = LINES[line], task in POINT_TASKS
     rollouts = Task.rollouts if how.algorithm == "pql" else TASKS[task].rollouts
+    given = (scale.num_envs or TASKS[task].small_envs) if suite.equal == "updates" else num_envs
     return Trial(
         task=task,
         algorithm=how.algorithm,
         num_envs=num_envs,
         seed=seed,
-        iterations=max(1, round(how.share * scale.samples / (num_envs * rollouts))),
+        iterations=max(1, round(how.share * scale.samples / (given * rollouts))),
         rollouts=rollouts,
         options=(*(() if point else scale.options), *(text.format(minibatch=scale.minibatch) for text in how.options)),
         dump_states=scale.dump_states,

@@ -8,7 +8,16 @@ import pathlib
 
 import sapg_isaaclab
 
-DECISIVE = ("agents", "assets", "tasks", "training", "experiments/point_envs.py", "experiments/point_runs.py")
+DECISIVE = (
+    "agents",
+    "assets",
+    "tasks",
+    "training",
+    "experiments/trap_env.py",
+    "experiments/point_envs.py",
+    "experiments/door_chain.py",
+    "experiments/point_runs.py",
+)
 """What is part of it: not the commands, the documentation, or what is drawn from a run afterwards."""
 
 

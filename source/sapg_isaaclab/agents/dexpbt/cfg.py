@@ -12,6 +12,7 @@ from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 
 SAPG_ONLY = (
     "latent_dim",
+    "initial_latent_std",
     "critic_latent",
     "aggregation",
     "off_policy_ratio",
@@ -25,6 +26,28 @@ SAPG_ONLY = (
     "loss_reduction",
     "entropy_schedule",
     "kl_scope",
+    "awac_scale",
+    "awac_temperature",
+    "awac_weight_max",
+    "awac_in_means",
+    "awac_in_moments",
+    "leader_penalty",
+    "adversarial_scale",
+    "adversarial_hidden_sizes",
+    "adversarial_learning_rate",
+    "adversarial_labels",
+    "adversarial_softmax",
+    "evolution_interval",
+    "evolution_start",
+    "evolution_elites",
+    "evolution_noise",
+    "evolution_trigger",
+    "evolution_log_std",
+    "evolution_leader",
+    "evolution_fitness",
+    "evolution_judges",
+    "evolution_latents",
+    "evolution_timing",
 )
 """Options about what policies share. Learners of a population share nothing, so these must stay as they are."""
 

@@ -26,6 +26,7 @@ def build(env: Any, cfg: SapgCfg, spaces: dict[str, Any], with_memory: bool) -> 
         critic_rnn_units=cfg.critic_rnn_units,
         std_mode=cfg.std_mode,
         initial_log_std=cfg.initial_log_std,
+        initial_latent_std=cfg.initial_latent_std,
         rnn_units=cfg.rnn_units,
         rnn_before_mlp=cfg.rnn_before_mlp,
         rnn_layer_norm=cfg.rnn_layer_norm,
