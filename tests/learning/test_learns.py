@@ -9,8 +9,11 @@ from toy_env import ToyEnv, run
 
 OPTIONS = {
     "sapg": {},
+    "cpo": {"awac_scale": 0.001, "adversarial_scale": 0.001, "adversarial_hidden_sizes": (32,)},
     "ppo": {"num_blocks": 1},
     "recurrent": {"rnn_units": 64, "hidden_sizes": (64,)},
+    # a genetic step with every fourth of the 60 updates
+    "epo": {"num_blocks": 16, "evolution_start": 6144, "evolution_interval": 6144, "evolution_noise": 0.1},
 }
 VARIANTS = {
     "paper": PAPER,
@@ -47,6 +50,7 @@ def test_leader_gets_closer_to_the_goal(name):
     untrained = mean_distance(agent, ToyEnv(192, seed=1))
     agent.enable_training_mode(True)
     run(agent, env, 60 * cfg.rollouts)
+    assert agent.metrics.get("Evolution/replacements", 5.0) >= 5.0
     # the start is 1.04 away on average; a point that always moves straight at full speed averages about 0.25
     assert untrained > 0.9
     assert mean_distance(agent, ToyEnv(192, seed=1)) < 0.4

@@ -403,5 +403,5 @@ def test_ci_runs_the_tests_and_closes_with_their_last_line(checkout):
     process = checkout.run(script=checkout.root / ".ci/run")
     assert process.returncode == 1
     lines = process.out.splitlines()
-    assert lines[:2] == ["-p -m pytest CI=true", "no input"]
+    assert lines[:2] == ["-p -m pytest -n 2 CI=true", "no input"]
     assert lines[-1] == "1 failed, 3 passed in 2.50s"

@@ -11,6 +11,7 @@ from sapg_isaaclab.runs.run_folder import find_runs
 
 OPTIONS = {
     "sapg": [],
+    "cpo": ["agent.adversarial_scale=0.01", "agent.adversarial_hidden_sizes=[32]"],
     "ppo": [],
     "dexpbt": ["agent.interval=20", "agent.start_after=0", "agent.initial_delay=0"],
     "pql": ["agent.batch_size=64", "agent.replay_size=2000", "agent.warmup_steps=4"],

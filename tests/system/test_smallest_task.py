@@ -1,5 +1,6 @@
 """A task is a folder and one line, as CONTRIBUTING says: tests/slide trains, goes on and plays like ours."""
 
+import math
 import pathlib
 
 import numpy as np
@@ -9,7 +10,7 @@ from typed_commands import load_command
 
 from sapg_isaaclab.runs import checkpoint, metrics
 from sapg_isaaclab.runs.run_folder import find_runs
-from slide.env import SlideEnv
+from sapg_isaaclab.tasks.nan_guard import NanGuard
 from slide.rewards import distance_term
 
 
@@ -40,18 +41,15 @@ def test_it_trains_goes_on_breaks_down_and_plays(tmp_path, capsys, monkeypatch):
     assert checkpoint.load(checkpoint.latest(run))["env"]["common_step_counter"] == 16
     assert rows[-1]["Metrics/nan_resets"] == 0.0 and rows[-1]["Leader/episodes"] > 0
 
-    # an object that is shot away faster than numbers reach: training goes on, says so, and keeps what was seen
-    pre_physics_step = SlideEnv._pre_physics_step
+    # the engine returns a position that is no number: training goes on, says so, and keeps what was seen
+    judge = NanGuard.look
 
-    def shoot(env, actions):
-        pre_physics_step(env, actions)
-        if env.common_step_counter == 17:
-            velocity = torch.full((1, 6), 3e38)
-            env.object.write_root_velocity_to_sim_index(
-                root_velocity=velocity, env_ids=torch.tensor([7], dtype=torch.int32)
-            )
+    def look(guard, state, seen, **more):
+        if more["step"] == 18:
+            state["object.pose"][7, 1] = math.nan
+        return judge(guard, state, seen, **more)
 
-    monkeypatch.setattr(SlideEnv, "_pre_physics_step", shoot)
+    monkeypatch.setattr(NanGuard, "look", look)
     assert load_command("train").main(["--resume", str(run.path), *common, "--max_iterations", "6"]) == 0
     assert [row["Metrics/nan_resets"] for row in metrics.read(run)] == [0.0] * 4 + [1.0, 1.0]
     assert np.load(run.path / "nan_resets_5.npz")["env_ids"].tolist() == [7]

@@ -15,6 +15,7 @@ from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.dexpbt import DexPBT, DexPbtCfg
 from sapg_isaaclab.agents.pql import PQL, PqlCfg
 from sapg_isaaclab.agents.sapg import SAPG, SapgCfg
+from sapg_isaaclab.errors import InputError
 from sapg_isaaclab.runs import checkpoint
 from sapg_isaaclab.runs.run_folder import RunFolder
 from sapg_isaaclab.training.trainer import Trainer, TrainerCfg
@@ -152,3 +153,10 @@ def test_contributing_names_the_files_of_the_example():
     for file in ("cfg.py", "agent.py", "build.py"):
         assert (example / file).exists() and f"`{file}`" in text
     assert "tests/hill_climbing" in text
+
+
+def test_a_checkpoint_of_an_algorithm_that_nothing_registers_is_refused_in_one_line():
+    from sapg_isaaclab.commands.task_config import resolve_configs
+
+    with pytest.raises(InputError, match=r"^algorithm 'theirs' is not known here, .* --task module:ID$"):
+        resolve_configs("SAPG-Allegro-Reorient", [], "theirs")

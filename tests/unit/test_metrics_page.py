@@ -28,8 +28,14 @@ SMALL = {"hidden_sizes": (8,), "rollouts": 4}
 AGENTS = {
     "sapg": lambda: SapgCfg(num_blocks=3, latent_dim=4, **SMALL),
     "sapg, symmetric": lambda: SapgCfg(num_blocks=3, aggregation="symmetric", latent_dim=4, **SMALL),
+    "cpo": lambda: SapgCfg(
+        num_blocks=3, latent_dim=4, awac_scale=0.01, adversarial_scale=0.1, adversarial_hidden_sizes=(8,), **SMALL
+    ),
+    "sapg, many": lambda: SapgCfg(num_blocks=20, latent_dim=4, **SMALL),
+    "epo": lambda: SapgCfg(num_blocks=4, latent_dim=4, evolution_interval=240, evolution_start=240, **SMALL),
     "ppo": lambda: SapgCfg(num_blocks=1, **SMALL),
-    "dexpbt": lambda: DexPbtCfg(num_blocks=3, interval=96, start_after=0, initial_delay=0, mutation_rate=1.0, **SMALL),
+    "dexpbt": lambda: DexPbtCfg(num_blocks=3, interval=240, start_after=0, initial_delay=0, mutation_rate=1.0, **SMALL),
+    "dexpbt, many": lambda: DexPbtCfg(num_blocks=20, **SMALL),
     "pql": lambda: PqlCfg(batch_size=16, replay_size=1000, warmup_steps=4, **SMALL),
 }
 
@@ -68,7 +74,7 @@ def written_in_source() -> dict[str, str]:
 @pytest.mark.parametrize("name", AGENTS)
 def test_what_training_logs_is_defined(name, tmp_path):
     torch.manual_seed(0)
-    env = (PopulationEnv if name == "dexpbt" else ToyEnv)(12, episode_length=4)
+    env = (PopulationEnv if name == "dexpbt" else ToyEnv)(60, episode_length=4)
     cfg = AGENTS[name]()
     cfg.experiment.write_interval = cfg.experiment.checkpoint_interval = 0
     run = RunFolder.create(tmp_path, "toy", {"task": "Toy"}, {"env": "{}\n", "agent": "{}\n"})

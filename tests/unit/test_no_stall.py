@@ -14,6 +14,9 @@ from toy_population import PopulationEnv, RankedByReward
 CLOCK = {"timestep": 0, "timesteps": 0}
 SMALL = {"hidden_sizes": (16,), "rollouts": 4}
 LSTM = {"rnn_units": 8, "sequence_length": 2}
+CPO = {"awac_scale": 0.01, "adversarial_scale": 0.1, "adversarial_hidden_sizes": (8,)}
+EPO = {"evolution_interval": 48, "evolution_start": 48}
+"""A genetic step with every update of twelve environments."""
 OPTIONS = [
     {},
     LSTM,
@@ -24,6 +27,12 @@ OPTIONS = [
     {"num_blocks": 1, "shuffle": False},
     {"timeout_bootstrap": "final_obs"},
     {**LSTM, "timeout_bootstrap": "final_obs"},
+    CPO,
+    {**CPO, **LSTM, "awac_in_means": False, "leader_penalty": 0.1, "stratified_minibatch": True},
+    {**CPO, "observation_moments": "minibatch_twice", "awac_in_moments": True, "adversarial_labels": "time"},
+    {"num_blocks": 6, "latent_dim": 4},  # identities are indices
+    {**EPO, "evolution_noise": 0.1, "evolution_judges": "best"},
+    {**EPO, "evolution_fitness": "leader_slices", "evolution_latents": "frozen", "evolution_timing": "before_update"},
 ]
 READ = "aten::_local_scalar_dense"
 UPDATE = {(READ, "report"): 100}

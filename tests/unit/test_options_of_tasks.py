@@ -24,6 +24,25 @@ def test_last_observations_are_made_for_agents_that_read_them(options, wanted, t
     assert planned(tmp_path, *options).env_cfg.compute_final_obs is wanted
 
 
+def test_epo_is_a_set_of_options_and_the_released_code_also_tightens_sooner(tmp_path):
+    kuka = ["--task", "SAPG-AllegroKuka-Reorient", "--num_envs", "12288"]
+    plain, named, preset, released = (
+        planned(tmp_path, *kuka, *options)
+        for options in ([], ["--algorithm", "epo"], ["presets=epo"], ["presets=epo_released"])
+    )
+    assert named.agent_cfg == preset.agent_cfg and named.description["algorithm"] == "epo"
+    for each in (named, preset, released):
+        assert each.agent_cfg.num_blocks == each.env_cfg.num_blocks == 64
+        assert (each.agent_cfg.evolution_interval, each.agent_cfg.evolution_start) == (20_000_000, 200_000_000)
+        # the rest is the task's
+        assert (each.agent_cfg.rnn_units, each.agent_cfg.entropy_loss_scale) == (768, 0.005)
+    assert plain.env_cfg.curriculum.interval == preset.env_cfg.curriculum.interval == 3000
+    assert released.env_cfg.curriculum.interval == 300
+    assert (released.agent_cfg.evolution_fitness, released.agent_cfg.evolution_latents) == ("leader_slices", "frozen")
+    fewer = planned(tmp_path, *kuka, "--algorithm", "epo", "agent.num_blocks=16", "agent.evolution_interval=1000")
+    assert (fewer.agent_cfg.num_blocks, fewer.agent_cfg.evolution_interval) == (16, 1000)
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
@@ -36,3 +55,25 @@ def test_values_without_meaning_are_answered_at_the_door(option, message, tmp_pa
     with pytest.raises(InputError, match=message):
         planned(tmp_path, option)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "expected"),
+    [
+        ("SAPG-Allegro-Reorient", ["--algorithm", "cpo"], (0.0005, 0.1, 0.001, "policy")),
+        ("SAPG-Allegro-Reorient", ["presets=cpo"], (0.0005, 0.1, 0.001, "policy")),
+        ("SAPG-Allegro-Reorient", ["--algorithm", "cpo", "presets=small"], (0.0005, 0.1, 0.001, "policy")),
+        ("SAPG-Allegro-Reorient", ["--algorithm", "cpo", "agent.awac_scale=0"], (0.0, 0.1, 0.001, "policy")),
+        ("SAPG-Allegro-Reorient", ["--algorithm", "cpo", "presets=cpo_released"], (0.0005, 0.1, 0.001, "time")),
+        ("SAPG-Shadow-Reorient", ["presets=cpo_released"], (0.001, 0.2, 0.01, "time")),
+        ("SAPG-AllegroKuka-Throw", ["--algorithm", "cpo"], (0.001, 0.1, 0.0, "policy")),
+        ("SAPG-AllegroKuka-Regrasp", ["presets=cpo"], (0.001, 0.2, 0.0, "policy")),
+        ("SAPG-Allegro-Reorient", [], (0.0, 0.2, 0.0, "policy")),
+    ],
+)
+def test_cpo_has_the_published_settings_of_the_task(task, options, expected, tmp_path):
+    agent = planned(tmp_path, "--task", task, *options).agent_cfg
+    names = ("awac_scale", "awac_temperature", "adversarial_scale", "adversarial_labels")
+    assert tuple(getattr(agent, name) for name in names) == expected
+    assert (agent.observation_moments == "minibatch_twice") is (expected[-1] == "time")
+    assert agent.mini_batches == (4 if "presets=small" in options or "Kuka" in task else 2)

@@ -33,3 +33,17 @@ def test_a_terminal_gets_a_table_of_the_policies():
         progress.update(1, 96, METRICS | {"Block_0/return": 12.5, "Block_1/return": 3.0})
     text = console.file.getvalue()
     assert "leader" in text and "follower 1" in text and "12.5" in text
+
+
+def test_of_many_policies_both_show_a_summary():
+    policies = ["leader", *(f"follower {block}" for block in range(1, 64))]
+    numbers = METRICS | {"Blocks/return_lowest": 1.0, "Blocks/return_median": 7.0, "Blocks/return_highest": 20.0}
+    for terminal in (False, True):
+        console = Console(file=io.StringIO(), width=120, force_terminal=terminal)
+        with Progress(0, 10, policies, console) as progress:
+            progress.update(1, 96, numbers)
+        text = console.file.getvalue()
+        if terminal:
+            assert "highest of 64" in text and "leader" in text and "follower 1" not in text and len(text) < 3000
+        else:
+            assert "leader: return 12.5 successes 1.5 | blocks: return 1 7 20 | kl" in text

@@ -28,6 +28,8 @@ from team import Team
 from toy_env import ToyEnv
 
 T, N, M, SIZE = 4, 24, 3, 2
+COUPLED = {"awac_scale": 0.01, "adversarial_scale": 0.1, "adversarial_hidden_sizes": (8,)}
+EVOLUTION = {"evolution_interval": 2 * T * N, "evolution_start": T * N, "evolution_noise": 0.1}
 OPTIONS = {"num_blocks": M, "rollouts": T, "hidden_sizes": (16, 16), "latent_dim": 4, "sequence_length": 2}
 
 
@@ -74,6 +76,8 @@ def learned(agent):
     own |= {f"gradient/{name}": value.grad for name, value in agent.model.named_parameters()}
     own |= {f"observations/{name}": value for name, value in agent.policies.scalers.state_dict().items()}
     own |= {f"values/{name}": value for name, value in agent.policies.value_scaler.state_dict().items()}
+    if agent.discriminator is not None:
+        own |= {f"discriminator/{name}": value for name, value in agent.discriminator.network.state_dict().items()}
     own["learning_rate"] = agent.learner.learning_rate
     own["metrics"] = torch.tensor([agent.metrics[tag] for tag in ("Loss/policy", "Loss/value", "Policy/kl")])
     return {name: value.clone() for name, value in own.items()}
@@ -137,6 +141,8 @@ def train_part(rank, options, noise, weights):
     env = Part(mine, seed=3, episode_length=6)
     agent = make_agent(env, 0, **options)
     agent.load_policy(weights)
+    if agent.discriminator is not None:
+        agent.discriminator.load_state_dict(weights["discriminator"])
     return train_recorded(agent, env, noise[:, mine], lambda *arguments: rank_order(rank, *arguments))
 
 
@@ -145,7 +151,7 @@ def train_recorded(agent, env, noise, order):
     real = sapg_batch.row_order
 
     def ordered(steps, envs, off, group, cfg):
-        return order(len(results), cfg, 0 if off is None else len(agent.pairs))
+        return order(len(results), cfg, 0 if off is None else len(agent.pairs) + len(agent.imitation))
 
     def after_update(_):
         results.append(learned(agent))
@@ -172,8 +178,12 @@ def train_recorded(agent, env, noise, order):
         {"rnn_units": 8, "entropy_loss_scale": 0.005},
         {"off_policy_ratio": 2.0, "kl_scope": "on_policy", "mini_batch_remainder": "even", "mini_batches": 3},
         {"num_blocks": 1, "learning_rate_schedule": "fixed"},
+        # one minibatch of the discriminator: its random order is each rank's own
+        {**COUPLED, "mini_batches": 1, "leader_penalty": 0.1},
+        {**COUPLED, "mini_batches": 1, "rnn_units": 8, "awac_in_means": False, "observation_moments": "update"},
+        {**EVOLUTION, "evolution_start": 2 * T * N},
     ],
-    ids=["default", "paper", "recurrent", "all followers", "ppo"],
+    ids=["default", "paper", "recurrent", "all followers", "ppo", "coupled", "coupled, recurrent", "evolution"],
 )
 def test_two_ranks_with_half_the_environments_equal_one_with_all(team, options):
     options = {"num_blocks": M, "learning_epochs": 2, "mini_batches": 2, **options}
@@ -190,6 +200,8 @@ def test_two_ranks_with_half_the_environments_equal_one_with_all(team, options):
                 torch.testing.assert_close(
                     theirs[name], value, atol=1e-5, rtol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
                 )
+    if "evolution_start" in options:  # one row of the latents was written by all alike
+        assert [decision["replaced"] in (1, 2) for decision in agent.decisions] == [True]
     moved = expected[-1]["model/value.weight"] - weights["policies"]["model"]["value.weight"]
     assert moved.abs().max() > 1e-3  # far more than the two may differ
 
@@ -197,16 +209,17 @@ def test_two_ranks_with_half_the_environments_equal_one_with_all(team, options):
 # -- different data ----------------------------------------------------------------------------------------------------
 
 
-def train_alone_with_others(rank):
+def train_alone_with_others(rank, options):
     env = ToyEnv(N // SIZE, seed=rank, episode_length=6)
-    agent = make_agent(env, rank)
+    agent = make_agent(env, rank, **options)
     first, pairs = agent.model.state_dict()["value.weight"].clone(), []
     run(agent, env, 6, after_update=lambda _: pairs.append(list(agent.pairs)))
     return first, pairs, learned(agent), agent.memory.rollout["rewards"].clone()
 
 
-def test_ranks_stay_bit_identical_and_draw_the_same_followers_while_their_data_differ(team):
-    one, other = team.values(train_alone_with_others)
+@pytest.mark.parametrize("options", [{}, COUPLED], ids=["sapg", "cpo"])
+def test_ranks_stay_bit_identical_and_draw_the_same_followers_while_their_data_differ(team, options):
+    one, other = team.values(train_alone_with_others, options)
     assert torch.equal(one[0], other[0])  # seeds differ: rank 0's weights were sent
     assert one[1] == other[1] and len(set(map(tuple, one[1]))) > 1
     for name, value in one[2].items():
@@ -341,15 +354,17 @@ def test_a_stop_on_one_rank_stops_both_after_the_same_iteration(team, folder, nu
 
 def test_2n_iterations_of_two_ranks_equal_n_resume_and_n_bit_by_bit(team, tmp_path):
     whole, parts = (RunFolder.create(tmp_path, name, {}, {}).path for name in ("whole", "parts"))
-    expected = team.values(train_with, {"folder": whole, "max_iterations": 6, "checkpoint_interval": 3})
-    team.values(train_with, {"folder": parts, "max_iterations": 3})
+    common = {"agent": EVOLUTION}  # the newest episodes of each rank's environments are part of its state
+    expected = team.values(train_with, {**common, "folder": whole, "max_iterations": 6, "checkpoint_interval": 3})
+    team.values(train_with, {**common, "folder": parts, "max_iterations": 3})
     file = checkpoint.latest(RunFolder(parts))
-    resumed = team.values(train_with, {"folder": parts, "max_iterations": 6, "resume": file, "seed": 7})
+    resumed = team.values(train_with, {**common, "folder": parts, "max_iterations": 6, "resume": file, "seed": 7})
     # rank 0 has the state of both
     (other,) = resumed[0][2]["other_ranks"]
     assert not torch.equal(resumed[0][2]["rng"]["torch"], other["rng"]["torch"])
     for before, after in zip(expected, resumed):
         assert_same_state(before[2], after[2])
+    assert [len(state["agent"]["evolution"]["decisions"]) for _, _, state in resumed] == [3, 3]
     # and the two saw different environments
     assert not torch.equal(resumed[0][2]["env"]["position"], resumed[1][2]["env"]["position"])
 

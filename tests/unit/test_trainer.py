@@ -1,14 +1,17 @@
 import json
 import os
 import signal
+import types
 
 import numpy
 import pytest
 import torch
 
 from same_state import assert_same_state
+from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
+from sapg_isaaclab.block_tags import block_scalars
 from sapg_isaaclab.errors import TrainingError
 from sapg_isaaclab.runs import checkpoint, metrics
 from sapg_isaaclab.runs.run_folder import RunFolder
@@ -216,6 +219,21 @@ def test_best_prefers_a_tighter_tolerance_over_easy_successes(tmp_path):
         means["successes"] = successes
         decisions.append(trainer._is_best())
     assert decisions == [True, True, False, True]
+
+
+@pytest.mark.parametrize("groups", [3, 20])
+def test_the_tolerance_that_counts_is_the_leaders_however_many_policies_have_one(groups, tmp_path):
+    trainer = make_trainer(tmp_path, 1)
+    values = {"tolerance": torch.arange(float(groups)), "goal_angle": torch.arange(float(groups)) + 0.5}
+    trainer.env.curriculum = types.SimpleNamespace(values=values)
+    trainer.agent.layout = BlockLayout(groups, groups, leader=2)
+    row = {"Metrics/success_tolerance": 9.0}
+    assert trainer._in_force(row, "Tolerance", "Metrics/success_tolerance") == 9.0  # one for all
+    row |= block_scalars("Tolerance/block_{}", values["tolerance"]) | block_scalars(
+        "Goal_angle/block_{}", values["goal_angle"]
+    )
+    assert trainer._in_force(row, "Tolerance", "Metrics/success_tolerance") == 2.0
+    assert trainer._in_force(row, "Goal_angle", "Metrics/goal_angle") == 2.5
 
 
 def test_best_prefers_goals_farther_away_at_the_same_tolerance(tmp_path):

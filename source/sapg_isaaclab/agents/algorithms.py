@@ -68,6 +68,8 @@ class Algorithm:
 ALGORITHMS: dict[str, Algorithm] = {
     "sapg": Algorithm("sapg_isaaclab.agents.sapg", cfg="SapgCfg", several_ranks=True),
     "ppo": Algorithm("sapg_isaaclab.agents.sapg", cfg="SapgCfg", several_ranks=True, preset="ppo"),
+    "cpo": Algorithm("sapg_isaaclab.agents.sapg", cfg="SapgCfg", several_ranks=True, preset="cpo"),
+    "epo": Algorithm("sapg_isaaclab.agents.sapg", cfg="SapgCfg", several_ranks=True, preset="epo"),
     "dexpbt": Algorithm("sapg_isaaclab.agents.dexpbt", cfg="DexPbtCfg"),
     "pql": Algorithm("sapg_isaaclab.agents.pql", cfg="PqlCfg"),
 }

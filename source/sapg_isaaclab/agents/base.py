@@ -53,6 +53,9 @@ class BaseAgent(Agent):
     MEMORY: ClassVar[type[Any]] = Memory
     """Class of the memory."""
 
+    PER_RANK: ClassVar[tuple[str, ...]] = ()
+    """Entries of the state that differ between ranks, so that a checkpoint keeps every rank's."""
+
     cfg: Any
     memory: Any
     models: dict[str, Any]

@@ -7,7 +7,7 @@ part of :class:`TrainableAgent` that all agents share.
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal, Protocol, TypedDict
+from typing import Any, ClassVar, Literal, Protocol, TypedDict
 
 import gymnasium
 import torch
@@ -174,6 +174,9 @@ class TrainableAgent(Protocol):
 
     models: dict[str, Any]
     """Networks by name."""
+
+    PER_RANK: ClassVar[tuple[str, ...]]
+    """Entries of :meth:`state_dict` that differ between ranks, so that a checkpoint keeps every rank's."""
 
     @property
     def leader(self) -> int:

@@ -43,13 +43,19 @@ class RunningMoments(nn.Module):
         self.register_buffer("count", torch.ones((), dtype=torch.float64, device=device))
 
     @torch.no_grad()
-    def update(self, rows: torch.Tensor, ranks: Ranks = ALONE) -> None:
+    def update(self, rows: torch.Tensor, ranks: Ranks = ALONE, counted: torch.Tensor | None = None) -> None:
         """Take rows into the moments.
 
         Args:
             rows: Finite numbers of shape (rows, D).
             ranks: Processes whose rows are taken as one batch, so that the moments stay the same on all.
+            counted: Which rows are taken, boolean of shape (rows,); all by default.
         """
+        if counted is not None:
+            mean, variance, count = _moments_of(rows, counted)
+            mean, squares, count = _pooled(mean, variance, count, ranks)
+            self.merge(mean, squares / (count - self.correction).clamp(min=1.0), count)
+            return
         if ranks.size == 1:
             correction = min(self.correction, rows.shape[0] - 1)
             variance, mean = torch.var_mean(rows, dim=0, correction=correction)
@@ -123,12 +129,22 @@ def standardize(values: torch.Tensor, ranks: Ranks = ALONE) -> torch.Tensor:
     return (values - mean.to(values.dtype)) / (std.to(values.dtype) + 1e-8)
 
 
+def _moments_of(rows: torch.Tensor, counted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Mean, biased variance and number of the rows that count, without looking for them."""
+    counted = counted.unsqueeze(1)
+    count = counted.sum().double()
+    mean = (rows * counted).sum(dim=0, dtype=torch.float64) / count.clamp(min=1.0)
+    squares = ((rows - mean.to(rows.dtype)).square() * counted).sum(dim=0, dtype=torch.float64)
+    return mean, squares / count.clamp(min=1.0), count
+
+
 def _pooled(
-    mean: torch.Tensor, variance: torch.Tensor, rows: int, ranks: Ranks
+    mean: torch.Tensor, variance: torch.Tensor, rows: int | torch.Tensor, ranks: Ranks
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Mean, sum of squared deviations and number of the rows of all ranks, from each one's biased moments."""
-    gathered = ranks.gather_tensors(mean, variance, mean.new_full((), rows))
+    count = rows if isinstance(rows, torch.Tensor) else mean.new_full((), rows)
+    gathered = ranks.gather_tensors(mean, variance, count)
     means, variances, counts = (torch.stack(each) for each in zip(*gathered))
     total, counts = counts.sum(), counts.view(-1, *(1,) * mean.dim())
-    mean = (means * counts).sum(dim=0) / total
+    mean = (means * counts).sum(dim=0) / total.clamp(min=1.0)
     return mean, ((variances + (means - mean).square()) * counts).sum(dim=0), total

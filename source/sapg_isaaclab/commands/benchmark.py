@@ -1,6 +1,6 @@
 """Measures a task under random actions: speed, memory, time to create, and where the time of a step goes.
 
-    python scripts/benchmark.py --num_envs 256 1024 4096 --steps 200
+    python scripts/benchmark.py --num_envs 256 1024 4096 --steps 200 env.scene.env_spacing=1.0
 
 Each size runs in a process of its own. The speed is measured first, without timers inside the step; a second run with
 timers gives the shares. ``physics`` is writing to the engine, stepping it and reading its state back.
@@ -11,12 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import resource
 import time
 from collections import defaultdict
 from pathlib import Path
 
 from sapg_isaaclab.commands import apart, cli, places, task_config
+from sapg_isaaclab.errors import InputError
 from sapg_isaaclab.runs.files import write_atomically
 
 PHASES = {
@@ -34,14 +36,10 @@ def measure(args: argparse.Namespace, num_envs: int) -> dict:
     import gymnasium as gym
     import torch
 
-    from sapg_isaaclab.tasks.make import resolve_env_cfg
-
     task = task_config.check_task(args.task)
     started = time.perf_counter()
-    entry_point = gym.spec(task).kwargs["env_cfg_entry_point"]
-    choices = {"device": args.device, "physics": args.physics, "seed": args.seed}
-    cfg = resolve_env_cfg(None, entry_point, num_envs=num_envs, **choices)
-    cfg.physx_threads, cfg.torch_threads = args.physx_threads, args.torch_threads
+    cfg, _ = task_config.resolve_configs(task, args.tokens)
+    cfg.scene.num_envs, cfg.seed, cfg.sim.device = num_envs, args.seed, args.device or cfg.sim.device
     env = gym.make(task, cfg=cfg).unwrapped
     env.reset()
     create_s = time.perf_counter() - started
@@ -122,29 +120,29 @@ def main(argv: list[str] | None = None) -> int:
 def _benchmark(argv: list[str] | None) -> int:
     parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", default="SAPG-Allegro-Reorient", help="task id (default: %(default)s)")
-    parser.add_argument("--num_envs", type=cli.positive, nargs="+", default=[256, 1024, 4096], metavar="N",
+    parser.add_argument(
+        "tokens", nargs="*", metavar="env.X=VALUE", help="options of the task, also physics=NAME and presets=NAME"
+    )
+    sizes = [256, 1024, 4096]
+    parser.add_argument("--num_envs", type=cli.positive, nargs="+", default=sizes, metavar="N",
                         help="numbers of environments to measure (default: 256 1024 4096)")  # fmt: skip
     parser.add_argument(
         "--steps", type=cli.positive, default=200, help="steps of each of the two runs (default: %(default)s)"
     )
     parser.add_argument("--warmup", type=int, default=20, help="steps before them (default: %(default)s)")
     parser.add_argument("--device", help="cpu or cuda:0 (default: the GPU where there is one)")
-    parser.add_argument("--physics", help="physics preset (default: ovphysx)")
-    parser.add_argument("--physx_threads", type=cli.positive, help="threads of ovphysx (default: one for each core)")
-    parser.add_argument(
-        "--torch_threads",
-        type=cli.positive,
-        help="threads of torch (default: OMP_NUM_THREADS, or at most one for two cores)",
-    )
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random (default: %(default)s)")
     parser.add_argument("--json", type=cli.path, metavar="FILE", help="also write the figures here")
     args = parser.parse_args(argv)
+    for token in args.tokens:
+        if not re.match(r"(env\.\w.*|physics|presets)=", token):
+            raise InputError(f"{token!r} is not understood; allowed are env.X=VALUE, physics=NAME and presets=NAME")
+    if args.json:
+        places.check_file(Path(args.json), "--json")
     task = task_config.check_task(args.task)
-    figures = Path(args.json) if args.json else None
-    if figures is not None:
-        places.check_file(figures, "--json")
+    task_config.resolve_configs(task, args.tokens)
 
-    print(f"{task}, physics {args.physics or 'ovphysx'}, {args.steps} steps, random actions")
+    print(f"{' '.join([task, *args.tokens])}: {args.steps} steps, random actions")
     results = []
     for num_envs in args.num_envs:
         row = apart.call(measure, args, num_envs)
@@ -156,6 +154,6 @@ def _benchmark(argv: list[str] | None) -> int:
             f" {row['outside_physics']:.1%} of a step outside physics ({phases}), load {row['load_average']:.1f}",
             flush=True,
         )
-    if figures is not None:
-        write_atomically(figures, json.dumps(results, indent=2) + "\n")
+    if args.json:
+        write_atomically(Path(args.json), json.dumps(results, indent=2) + "\n")
     return 0

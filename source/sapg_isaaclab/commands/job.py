@@ -135,9 +135,9 @@ def _new(args: argparse.Namespace, tokens: list[str]) -> Job:
     algorithm = args.algorithm or "sapg"
     env_cfg, agent_cfg = task_config.resolve_configs(task, tokens, algorithm)
     given = _given(tokens)
-    preset = ALGORITHMS[algorithm].preset
-    if preset and not (algorithm == "ppo" and agent_cfg.num_blocks == 1):  # presets with one block are PPO already
-        for name, value in ALGORITHMS[algorithm].presets()[preset].items():
+    one_block = algorithm == "ppo" and agent_cfg.num_blocks == 1  # presets with one block are PPO already
+    if not one_block and not task_config.chosen_variant(algorithm, tokens):
+        for name, value in task_config.options_of_algorithm(task, algorithm).items():
             if f"agent.{name}" not in given:
                 setattr(agent_cfg, name, value)
     agent_cfg.seed = task_config.check_seed(args.seed if args.seed is not None else agent_cfg.seed)

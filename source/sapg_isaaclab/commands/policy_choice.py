@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from sapg_isaaclab.block_tags import MOST_BLOCKS
 from sapg_isaaclab.errors import InputError
 
 ACTIONS = ("deterministic", "stochastic")
@@ -42,7 +43,8 @@ def check_block(block: int, agent_cfg: Any, option: str) -> None:
     """
     names = agent_cfg.policy_names()
     if not 0 <= block < len(names):
-        known = ", ".join(f"{index} ({name})" for index, name in enumerate(names))
+        words = [f"{index} ({name})" for index, name in enumerate(names)]
+        known = ", ".join(words) if len(words) <= MOST_BLOCKS else f"{words[0]} to {words[-1]}"
         raise InputError(f"{option} {block} does not exist; use one of {known}")
 
 

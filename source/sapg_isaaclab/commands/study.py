@@ -3,11 +3,14 @@
     python scripts/study.py references
     python scripts/study.py bars --algorithm sapg
     python scripts/study.py scaling --env key_door --jobs 2
+    python scripts/study.py updates --num_blocks 1 6 64
 
 ``references`` measures what random, trapped and optimal behaviour earn. ``bars`` trains an algorithm with five seeds
 and fails if one stays below its bar. ``train`` makes one run and ``evaluate`` plays what it has learned; they are
 what ``scripts/reproduce.py`` calls. ``scaling`` draws return against number of environments; every run is a run
 folder below ``--output``, and finished ones are not repeated when the command is, so that it may be interrupted.
+``updates`` measures what an update of SAPG costs with few and with many policies, on made-up data, in CPU time of one
+thread.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from sapg_isaaclab.runs.files import try_folder
 ENVS = ("two_hills", "two_goals", "key_door", "door_chain", "one_door")
 """Environments, named here so that arguments are checked before torch is imported. A test compares all three."""
 
-BARS = ("sapg", "ppo", "dexpbt", "pql", "pql_d")
+BARS = ("sapg", "cpo", "ppo", "epo", "dexpbt", "pql", "pql_d")
 """Algorithms that have a bar."""
 
 ALGORITHMS = (
@@ -33,8 +36,11 @@ ALGORITHMS = (
     "sapg_no_off_policy",
     "sapg_separate",
     "sapg_fixed_minibatch",
+    "sapg_double_minibatches",
+    "cpo",
     "ppo",
     "ppo_fixed_minibatch",
+    "epo",
     "dexpbt",
     "pql",
     "pql_d",
@@ -93,6 +99,14 @@ def _study(argv: list[str] | None) -> int:
         "--seeds", nargs="+", type=int, default=[1, 2, 3, 4, 5], metavar="S", help="default: 1 2 3 4 5"
     )
     scaling.add_argument("--iterations", type=cli.positive, default=80, help="updates of a run; default: %(default)s")
+    updates = commands.add_parser("updates", help="what an update costs against the number of policies")
+    updates.add_argument(
+        "--num_blocks", nargs="+", type=cli.positive, default=[1, 6, 16, 64, 256], metavar="M",
+        help="numbers of policies; default: 1 6 16 64 256",
+    )  # fmt: skip
+    updates.add_argument("--num_envs", type=cli.positive, default=24576, help="default: %(default)s")
+    updates.add_argument("--updates", type=cli.positive, default=3, help="to time, after one; default: %(default)s")
+    updates.add_argument("options", nargs="*", metavar="agent.NAME=VALUE", help="options of the agent")
     for command in (bar, train, scaling):
         command.add_argument("--output", type=cli.path, default="logs/study", metavar="FOLDER",
                              help="folder of all runs; default: %(default)s")  # fmt: skip
@@ -101,6 +115,8 @@ def _study(argv: list[str] | None) -> int:
     args = parser.parse_args(argv)
     if args.command == "references":
         return _references()
+    if args.command == "updates":
+        return _updates(args)
     output = pathlib.Path(args.output)
     try:
         if args.command == "evaluate":
@@ -125,6 +141,28 @@ def _references() -> int:
             found = references.measure(env, behaviour)
             print(f"{env:<10} {behaviour:<8} return {found.mean:7.3f} +- {found.standard_error:.3f}"
                   f"   successes {found.successes:.5f}")  # fmt: skip
+    return 0
+
+
+def _updates(args: argparse.Namespace) -> int:
+    from sapg_isaaclab.agents.sapg import SapgCfg
+    from sapg_isaaclab.commands import apart
+    from sapg_isaaclab.experiments import point_runs as runs
+    from sapg_isaaclab.experiments import update_cost
+
+    settings = []
+    try:
+        for blocks in args.num_blocks:
+            settings.append({**runs.typed(args.options), "num_blocks": blocks})
+            SapgCfg(**settings[-1]).check(args.num_envs)
+    except (TypeError, ValueError) as error:
+        raise InputError(one_line(error)) from error
+    found = []
+    for setting in settings:
+        row = apart.call(update_cost.measure, setting, args.num_envs, args.updates)
+        found.append(row)
+        print(f"{row['policies']} policies: an update {row['update_s']:.2f} s, {row['peak_mb']:.0f} MB", flush=True)
+    print(update_cost.table(found).markdown())
     return 0
 
 

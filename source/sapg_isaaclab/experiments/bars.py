@@ -37,7 +37,9 @@ class Bar(NamedTuple):
 
 BARS: dict[str, Bar] = {
     "sapg": Bar("two_goals", "decoy", 0.5, 768, 80),
+    "cpo": Bar("two_goals", "decoy", 0.5, 768, 80),
     "ppo": Bar("two_goals", "decoy", 0.5, 768, 80),
+    "epo": Bar("two_goals", "decoy", 0.5, 768, 80),
     "dexpbt": Bar("two_goals", "decoy", 0.5, 768, 50),
     "pql": Bar("two_goals", "decoy", 0.5, 768, 40),
     "pql_d": Bar("two_goals", "decoy", 0.5, 768, 40),

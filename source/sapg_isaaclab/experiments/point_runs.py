@@ -9,7 +9,8 @@ import functools
 import json
 import multiprocessing
 import pathlib
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.dexpbt import DexPbtCfg
 from sapg_isaaclab.agents.pql import PqlCfg
 from sapg_isaaclab.agents.sapg import SapgCfg
-from sapg_isaaclab.agents.sapg.cfg import ABLATIONS
+from sapg_isaaclab.agents.sapg.cfg import ABLATIONS, CPO
 from sapg_isaaclab.errors import one_line
 from sapg_isaaclab.experiments.references import whole_episodes
 from sapg_isaaclab.experiments.study_envs import ENVS
@@ -36,14 +37,20 @@ MINI_BATCH_SIZE = 1536
 _SHARED = {"hidden_sizes": (32, 32), "rewards_scale": 0.1}
 _REPLAY = {"batch_size": 512, "replay_size": 200_000, "learning_rate": 2e-3}
 _small = functools.partial(SapgCfg, **_SHARED)
+_DISCRIMINATOR = {"adversarial_scale": 1e-3, "adversarial_hidden_sizes": (32, 32)}
 
 ALGORITHMS: dict[str, Callable[..., Any]] = {
     "sapg": _small,
     "sapg_no_off_policy": functools.partial(_small, **ABLATIONS["no_off_policy"]),
     "sapg_separate": functools.partial(_small, separate=True),
     "sapg_fixed_minibatch": functools.partial(_small, mini_batch_size=MINI_BATCH_SIZE),
+    "sapg_double_minibatches": functools.partial(_small, **CPO["sapg_double_minibatches"]),
+    "cpo": functools.partial(_small, **CPO["cpo"], **_DISCRIMINATOR),
     "ppo": functools.partial(_small, **ABLATIONS["ppo"]),
     "ppo_fixed_minibatch": functools.partial(_small, num_blocks=1, mini_batch_size=MINI_BATCH_SIZE),
+    "epo": functools.partial(
+        _small, num_blocks=16, evolution_interval=24_576, evolution_start=49_152, evolution_noise=0.1
+    ),
     "dexpbt": functools.partial(
         DexPbtCfg, **_SHARED, interval=8_192, start_after=8_192, initial_delay=16_384, mutation_rate=0.3
     ),
@@ -52,6 +59,29 @@ ALGORITHMS: dict[str, Callable[..., Any]] = {
 }
 """Makers of an agent's configuration by name: the algorithm's defaults with networks, rewards, intervals and replay of
 a size that suits a few hundred environments and ten thousands of steps."""
+
+
+def typed(options: Iterable[str]) -> dict[str, Any]:
+    """Options of an agent as they are typed.
+
+    Args:
+        options: ``agent.NAME=VALUE``.
+
+    Returns:
+        Values by name: numbers, lists, true, false and null as they are, anything else as text.
+
+    Raises:
+        ValueError: If one is of another form.
+    """
+    changes = {}
+    for text in options:
+        name, equals, value = text.removeprefix("agent.").partition("=")
+        if not text.startswith("agent.") or not equals:
+            raise ValueError(f"{text} is not understood; options are agent.NAME=VALUE")
+        changes[name] = value
+        with contextlib.suppress(ValueError):
+            changes[name] = json.loads(value)
+    return changes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,14 +118,7 @@ class Setting:
         Raises:
             ValueError: If there is no such option, or one does not suit the others or the number of environments.
         """
-        changes = {}
-        for text in self.options:
-            name, equals, value = text.removeprefix("agent.").partition("=")
-            if not text.startswith("agent.") or not equals:
-                raise ValueError(f"{text} is not understood; options are agent.NAME=VALUE")
-            changes[name] = value
-            with contextlib.suppress(ValueError):  # what is no number, list, true or false is text
-                changes[name] = json.loads(value)
+        changes = typed(self.options)
         try:
             cfg = ALGORITHMS[self.algorithm](**changes, seed=self.seed)
         except TypeError as error:
@@ -294,12 +317,13 @@ def outcome(run: RunFolder) -> dict[str, Any]:
 
     Returns:
         Over the last tenth of training, with sampled actions: ``return`` and ``successes`` (share of episodes) of the
-        leader, ``block_returns`` of all policies. Besides ``peak_successes``, the leader's highest at any time, which
-        tells a goal that was never found from one that was lost again, ``env_steps`` and ``wall_time_s``.
+        leader, ``block_returns`` of all policies (of more than 16 the lowest, the median and the highest). Besides
+        ``peak_successes``, the leader's highest at any time, which tells a goal that was never found from one that was
+        lost again, ``env_steps`` and ``wall_time_s``.
     """
     rows = metrics.read(run)
     row = rows[-1]
-    blocks = [row[tag] for tag in sorted(row) if tag.startswith("Block_") and tag.endswith("/return")]
+    blocks = [value for tag, value in row.items() if re.fullmatch(r"Block_\d+/return|Blocks/return_\w+", tag)]
     return {
         "return": row["Leader/return"],
         "successes": row["Leader/successes"],

@@ -77,6 +77,8 @@ LINES = {
     ),
     "dexpbt": Line(label="PBT (DexPBT)", algorithm="dexpbt"),
     "pql": Line(label="PQL", algorithm="pql", num_blocks=1),
+    "cpo": Line(label="CPO", algorithm="cpo"),
+    "epo": Line(label="EPO", algorithm="epo", num_blocks=64),
     "sapg": Line(label="SAPG"),
     "sapg_entropy_000": Line(label="SAPG, entropy 0", options=("agent.entropy_loss_scale=0.0",)),
     "sapg_entropy_003": Line(label="SAPG, entropy 0.003", options=("agent.entropy_loss_scale=0.003",)),

@@ -15,6 +15,7 @@ with deferred_moviepy():
     from isaaclab.envs import DirectRLEnv
     from isaaclab.envs.common import VecEnvObs, VecEnvStepReturn
 
+from sapg_isaaclab.block_tags import block_scalars
 from sapg_isaaclab.tasks import nan_guard, randomization
 from sapg_isaaclab.tasks.base_cfg import TaskEnvCfg
 from sapg_isaaclab.tasks.curriculum import Curriculum
@@ -226,12 +227,11 @@ class TaskEnv(DirectRLEnv):
         log["Metrics/nan_resets"] = self.nan_guard.total.float()
         if self.cfg.num_blocks > 1:
             blocks = finished.view(self.cfg.num_blocks, -1).mean(-1)
-            log |= {f"Block_{block}/successes": value for block, value in enumerate(blocks.unbind())}
+            log |= block_scalars("Block_{}/successes", blocks)
             log["Leader/successes"] = blocks[0]
         if self.curriculum is not None and self.curriculum.groups is not None:
             for name, values in self.curriculum.values.items():
-                own = enumerate(values.clone().unbind())
-                log |= {f"{name.capitalize()}/block_{block}": value for block, value in own}
+                log |= block_scalars(f"{name.capitalize()}/block_{{}}", values.clone())
         return log
 
     # checkpoints

@@ -9,11 +9,13 @@ import torch
 
 from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.ranks import ALONE, Ranks
+from sapg_isaaclab.block_tags import block_tags
 
 WINDOW = 3000
 """Number of newest finished episodes of a block that its means run over."""
 
 _COLUMNS = ("return", "length", "successes")
+_BLOCK_TAGS = ("Block_{}/return", "Block_{}/length", "Block_{}/successes")
 
 
 class EpisodeTracker:
@@ -83,8 +85,9 @@ class EpisodeTracker:
         rows = np.concatenate(self.ranks.gather(rows.cpu().double().numpy()))
         for block in range(self.layout.num_blocks):
             new = rows[rows[:, 0] == block, 1:]
-            self.finished[block] += len(new)
-            self._recent[block] = np.concatenate((self._recent[block], new))[-self.window :]
+            if len(new):  # in most iterations nothing has ended in most of many blocks
+                self.finished[block] += len(new)
+                self._recent[block] = np.concatenate((self._recent[block], new))[-self.window :]
 
     def restart(self) -> None:
         """Forget the episodes under way, because the environment was reset."""
@@ -114,13 +117,17 @@ class EpisodeTracker:
             leader: Block that stands for the run.
 
         Returns:
-            ``Leader/return``, ``Block_2/length`` and so on, and the number of finished episodes ``Leader/episodes``.
+            ``Leader/return``, ``Block_2/length`` and so on (of many blocks a summary, see
+            :func:`~sapg_isaaclab.block_tags.block_tags`), and the number of finished episodes ``Leader/episodes``.
         """
         metrics = {f"Leader/{name}": value for name, value in self.mean(leader).items()}
         metrics["Leader/episodes"] = float(self.finished[leader])
-        if self.layout.num_blocks > 1:
-            for block in range(self.layout.num_blocks):
-                metrics.update({f"Block_{block}/{name}": value for name, value in self.mean(block).items()})
+        blocks = self.layout.num_blocks
+        if blocks > 1:
+            means = [self.mean(block) for block in range(blocks)]
+            for tag, name in zip(_BLOCK_TAGS, _COLUMNS):
+                known = {block: mean[name] for block, mean in enumerate(means) if name in mean}
+                metrics |= block_tags(tag, known, blocks)
         return metrics
 
     def state_dict(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sapg_isaaclab.block_tags import MOST_BLOCKS
 from sapg_isaaclab.streams import Forgiving
 
 LINE_INTERVAL_S = 5.0
@@ -97,8 +98,8 @@ class Progress:
             f" successes {_number(metrics.get('Leader/successes'))}",
         ]
         if several:
-            returns = (_number(metrics.get(f"Block_{block}/return")) for block in range(len(self._policies)))
-            parts.append(f"blocks: return {' '.join(returns)}")
+            returns = " ".join(_number(metrics.get(f"{own}/return{end}")) for own, end, _ in self._rows())
+            parts.append(f"blocks: return {returns}")
         return " | ".join([*parts, *_learning(metrics)])
 
     def _table(self, iteration: int, env_steps: int, eta_s: float, metrics: dict[str, float]) -> Group:
@@ -113,12 +114,23 @@ class Progress:
         table.add_column("policy")
         for column in ("return", "successes", "length", "entropy", "std"):
             table.add_column(column, justify="right")
-        for block, policy in enumerate(self._policies):
-            own = f"Block_{block}" if len(self._policies) > 1 else "Leader"
-            row = [_number(metrics.get(f"{own}/{name}")) for name in ("return", "successes", "length")]
-            row += [_number(metrics.get(f"Block_{block}/{name}")) for name in ("entropy", "std")]
+        several = len(self._policies) > 1
+        if len(self._policies) > MOST_BLOCKS:
+            leader = (_number(metrics.get(f"Leader/{name}")) for name in ("return", "successes", "length"))
+            table.add_row("leader", *leader, "-", "-")
+        for own, end, policy in self._rows():
+            episodes = own if several else "Leader"
+            row = [_number(metrics.get(f"{episodes}/{name}{end}")) for name in ("return", "successes", "length")]
+            row += [_number(metrics.get(f"{own}/{name}{end}")) for name in ("entropy", "std")]
             table.add_row(policy, *row)
         return Group(head, bar, table, foot)
+
+    def _rows(self) -> list[tuple[str, str, str]]:
+        """What is shown of the policies: begin and end of the tags, and a name; of many, a summary."""
+        count = len(self._policies)
+        if count > MOST_BLOCKS:
+            return [("Blocks", f"_{word}", f"{word} of {count}") for word in ("lowest", "median", "highest")]
+        return [(f"Block_{block}", "", policy) for block, policy in enumerate(self._policies)]
 
 
 def duration(seconds: float) -> str:

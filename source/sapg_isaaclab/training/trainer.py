@@ -235,9 +235,8 @@ class Trainer:
         self.env_steps += env_steps
         self.episodes.finish_iteration()
         row = self._env_metrics() | self.episodes.metrics(self.agent.leader) | self.agent.metrics
-        own = f"block_{self.agent.leader}"  # where every block has a curriculum of its own
-        self._tolerance = row.get(f"Tolerance/{own}", row.get("Metrics/success_tolerance", 0.0))
-        self._goal_angle = row.get(f"Goal_angle/{own}", row.get("Metrics/goal_angle", 0.0))
+        self._tolerance = self._in_force(row, "Tolerance", "Metrics/success_tolerance")
+        self._goal_angle = self._in_force(row, "Goal_angle", "Metrics/goal_angle")
         self._check_agent(self.agent.metrics)
         duration = time.monotonic() - began
         self.wall_time_s += duration
@@ -286,6 +285,13 @@ class Trainer:
         self._observations = next_observations
         return next_states
 
+    def _in_force(self, row: dict[str, float], name: str, for_all: str) -> float:
+        """Number of a curriculum that the leader's episodes are judged by; 0 in a task without one."""
+        leader = self.agent.leader
+        if f"{name}/blocks_lowest" in row:  # every block has its own, and they are more than a row names
+            return float(self.env.unwrapped.curriculum.values[name.lower()][leader])
+        return row.get(f"{name}/block_{leader}", row.get(for_all, 0.0))
+
     def _check_agent(self, values: dict[str, float]) -> None:
         bad = [tag for tag, value in values.items() if tag.startswith("Loss/") and not math.isfinite(value)]
         if bad:
@@ -302,7 +308,7 @@ class Trainer:
             row["Metrics/nan_resets"] = float(sum(self.ranks.gather(guard.reported)))
         if self.episodes.has_successes:
             # ours run over the same episodes and more of them; two meanings under one tag would confuse
-            row = {tag: value for tag, value in row.items() if not tag.startswith(("Leader/", "Block_"))}
+            row = {tag: value for tag, value in row.items() if not tag.startswith(("Leader/", "Block_", "Blocks/"))}
         return row
 
     # -- checkpoint ----------------------------------------------------------------------------------------------------
@@ -375,7 +381,7 @@ class Trainer:
         if not getattr(unwrapped, "restores_episodes", hasattr(unwrapped, "load_state_dict")):
             agent = _without_recurrent_state(agent)  # large, and of no use where episodes begin anew
         own = {
-            "agent": {key: agent[key] for key in ("recurrent_state",) if key in agent},
+            "agent": {key: agent[key] for key in self.agent.PER_RANK},
             "env": unwrapped.state_dict() if hasattr(unwrapped, "state_dict") else None,
             "episodes": self.episodes.state_dict(),
             "rng": checkpoint.rng_state(),

@@ -19,6 +19,7 @@ from sapg_isaaclab.agents.options import flatten
 from sapg_isaaclab.agents.sapg.agent import SAPG
 from sapg_isaaclab.agents.sapg.batch import minibatch_bounds
 from sapg_isaaclab.agents.sapg.policies import Player
+from sapg_isaaclab.block_tags import block_tags
 
 
 class DexPBT(BaseAgent):
@@ -359,11 +360,14 @@ class DexPBT(BaseAgent):
         metrics = {
             tag: fmean(numbers[tag] for numbers in each) for tag in each[0] if tag.startswith(("Loss/", "Policy/"))
         }
-        own = {"Block_0/std": "std", "Block_0/entropy": "entropy", "Policy/learning_rate": "learning_rate"}
-        for block, numbers in enumerate(each):
-            metrics |= {f"Block_{block}/{name}": numbers[tag] for tag, name in own.items()}
+        for own, tag in (
+            ("Block_0/std", "Block_{}/std"),
+            ("Block_0/entropy", "Block_{}/entropy"),
+            ("Policy/learning_rate", "Block_{}/learning_rate"),
+        ):
+            metrics |= block_tags(tag, {block: numbers[own] for block, numbers in enumerate(each)}, len(each))
         known = {block: value for block, value in enumerate(self.objectives.now) if value is not None}
-        metrics |= {f"Population/objective_{block}": value for block, value in known.items()}
+        metrics |= block_tags("Population/objective_{}", known, len(each))
         if known:
             metrics["Population/best_objective"] = known[self.leader]
             metrics["Population/leader"] = float(self.leader)

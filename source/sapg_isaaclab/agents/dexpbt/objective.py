@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from sapg_isaaclab.agents.blocks import BlockLayout
+from sapg_isaaclab.agents.objective import EpisodeObjectives
 
 WINDOW = 3000
 """Number of newest finished episodes of a learner that its mean return runs over."""
@@ -28,10 +29,8 @@ class Objectives:
     def __init__(self, layout: BlockLayout, rollouts: int, device: torch.device | str) -> None:
         envs = layout.num_envs
         self.layout = layout
-        self._finished = torch.zeros(envs, dtype=torch.bool, device=device)  # an episode since the start or change
+        self._episodes = EpisodeObjectives(envs, device)
         self._has_objective = False
-        self._last = torch.zeros(envs, device=device)  # true objective of the last finished episode
-        self._running = torch.zeros(envs, device=device)  # return of the episode under way
         self._returns = torch.zeros(rollouts, envs, device=device)
         self._done = torch.zeros(rollouts, envs, dtype=torch.bool, device=device)
         self._recent = [torch.empty(0, dtype=torch.float64) for _ in range(layout.num_blocks)]  # on the host
@@ -49,22 +48,19 @@ class Objectives:
             done: Whether the episode ended with this step, shape (N,).
             true_objective: Objective of each environment's last finished episode, shape (N,), if the task has one.
         """
-        self._finished |= done
+        self._episodes.step(rewards, done, true_objective)
         if true_objective is not None:
             self._has_objective = True
-            self._last.copy_(torch.where(done, true_objective, self._last))
             return
-        self._running += rewards
-        self._returns[index] = self._running
+        self._returns[index] = self._episodes.last
         self._done[index] = done
-        self._running.masked_fill_(done, 0.0)
 
     def finish_iteration(self) -> None:
         """Bring the objectives to the host, in one transfer."""
         blocks = self.layout.num_blocks
-        known = self._finished.view(blocks, -1).all(dim=1).double()
+        known = self._episodes.finished.view(blocks, -1).all(dim=1).double()
         if self._has_objective:
-            known, values = torch.stack((known, self._last.view(blocks, -1).double().mean(dim=1))).tolist()
+            known, values = torch.stack((known, self._episodes.last.view(blocks, -1).double().mean(dim=1))).tolist()
         else:
             known = self._collect(known)
             values = [recent.mean().item() for recent in self._recent]
@@ -91,7 +87,8 @@ class Objectives:
         Args:
             learner: The learner.
         """
-        self._finished[self.layout.slice(learner)].fill_(False)
+        # an episode under way counts as the changed learner's when it ends (official code)
+        self._episodes.finished[self.layout.slice(learner)].fill_(False)
         self._recent[learner] = torch.empty(0, dtype=torch.float64)
         self.now[learner] = self.best[learner] = None
 
@@ -101,15 +98,13 @@ class Objectives:
 
     def restart_episodes(self) -> None:
         """Forget the episodes under way, because the environment was reset."""
-        self._running.zero_()
+        self._episodes.restart_episodes()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resume needs."""
         return {
-            "finished": self._finished,
+            "episodes": self._episodes.state_dict(),
             "has_objective": self._has_objective,
-            "last": self._last,
-            "running": self._running,
             "recent": list(self._recent),
             "now": list(self.now),
             "best": list(self.best),
@@ -121,8 +116,7 @@ class Objectives:
         Args:
             state: What :meth:`state_dict` returned, for the same number of environments and learners.
         """
-        for name in ("finished", "last", "running"):
-            getattr(self, f"_{name}").copy_(state[name])
+        self._episodes.load_state_dict(state["episodes"])
         self._has_objective = state["has_objective"]
         self._recent = [recent.cpu() for recent in state["recent"]]
         self.now, self.best = list(state["now"]), list(state["best"])

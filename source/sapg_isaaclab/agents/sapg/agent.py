@@ -17,6 +17,9 @@ from sapg_isaaclab.agents.ranks import Ranks
 from sapg_isaaclab.agents.sapg.aggregation import OffPolicyRows, Pair, draw_pairs, relabel
 from sapg_isaaclab.agents.sapg.batch import Batch, assemble, minibatch_bounds, on_policy_rows
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
+from sapg_isaaclab.agents.sapg.coupling import imitates, imitation_pairs, imitation_statistics
+from sapg_isaaclab.agents.sapg.discriminator import Discriminator
+from sapg_isaaclab.agents.sapg.evolution import Evolution
 from sapg_isaaclab.agents.sapg.learner import Learner
 from sapg_isaaclab.agents.sapg.networks import Sequences
 from sapg_isaaclab.agents.sapg.policies import Player, Policies
@@ -67,6 +70,7 @@ class SAPG(BaseAgent):
 
     CFG = SapgCfg
     MEMORY = BlockMemory
+    PER_RANK = ("recurrent_state", "episode_objectives")
     cfg: SapgCfg
 
     def __init__(self, **arguments: Unpack[AgentArguments]) -> None:
@@ -75,10 +79,21 @@ class SAPG(BaseAgent):
         self.policies = Policies(self.model, self.layout, cfg, has_states=self.state_space is not None)
         self.ranks = Ranks.current()
         self.learner = Learner(self.policies, self.ranks)
+        self.evolution: Evolution | None = None
+        if cfg.evolution_interval and self.memory is not None:
+            self.evolution = Evolution(self.learner, self.ranks, self.device)
+            self.decisions = self.evolution.decisions
         # on the host and seeded alike everywhere, so that all ranks draw the same followers without a message
         self.block_generator = torch.Generator().manual_seed(cfg.seed)
         self.pairs: list[Pair] = []
         """(target, source) pairs of the rollout under way and of the update that follows it."""
+        self.imitation = imitation_pairs(cfg, self.layout)
+        """(follower, leader) pairs: who also learns to do what the leader did (CPO)."""
+        self.discriminator: Discriminator | None = None
+        if cfg.adversarial_scale > 0.0 and self.memory is not None:
+            width = self.model.num_observations + self.model.num_actions
+            self.discriminator = Discriminator(width, self.layout, cfg, self.device, self.ranks)
+        self._found: dict[str, torch.Tensor] = {}  # what preparing the newest batch has to report, by tag
         blocks = torch.arange(self.layout.num_envs, device=self.device) // self.layout.block_size
         self._identity = self.model.identity(blocks)  # of the policy that acts in each environment
         self._steps = 0  # of all environments, so far
@@ -93,6 +108,11 @@ class SAPG(BaseAgent):
             "scalers": self.policies.scalers,
             "value_scaler": self.policies.value_scaler,
         }
+        if self.discriminator is not None:
+            self.checkpoint_modules |= {
+                "discriminator": self.discriminator.network,
+                "discriminator_optimizer": self.discriminator.optimizer,
+            }
 
     def init(self, *, trainer_cfg: Any = None) -> None:
         """Create the memory's tensors. Called by skrl's trainers; see skrl's Agent.
@@ -126,6 +146,8 @@ class SAPG(BaseAgent):
             yield from module.state_dict().values()
         for state in self.learner.optimizer.state.values():
             yield from state.values()
+        if self.discriminator is not None:
+            yield from self.discriminator.network.state_dict().values()
         yield self.learner.learning_rate
 
     def sizes(self) -> dict[str, str]:
@@ -200,6 +222,8 @@ class SAPG(BaseAgent):
         if not self.training:
             self._reset_state(step.done)
             return
+        if self.evolution is not None:
+            self.evolution.record(step)
         acted: Any = self._acted
         self._acted = None  # with an LSTM its state is large, and not needed while learning
         index = self._steps % self.cfg.rollouts
@@ -209,7 +233,8 @@ class SAPG(BaseAgent):
         if self.policies.recurrent:
             if index == 0:
                 stored = self.model.values_recur and self.cfg.rnn_off_policy_values == "stored"
-                self._states.begin(sorted({source for _, source in self.pairs}) if stored else [])
+                sources = {source for _, source in (*self.pairs, *self.imitation)}
+                self._states.begin(sorted(sources) if stored else [])
             self._states.record(index, acted.state)
         sample = {"observations": step.observations, "states": step.states, "actions": step.actions}
         sample |= acted.columns
@@ -256,16 +281,25 @@ class SAPG(BaseAgent):
             timesteps: Number of steps, unused.
         """
         batch, off = self.batch()
+        if self.discriminator is not None:
+            self.discriminator.learn(self.memory.rollout)
+        evolved: dict[str, torch.Tensor] = {}
+        if self.evolution is not None and self.cfg.evolution_timing == "before_update":
+            evolved = self.evolution.update()
         # only here: in training mode cuDNN keeps what a backward pass of an LSTM needs
         self.enable_models_training_mode(True)
         steps = self.learner.learn(batch)
         self.enable_models_training_mode(False)
+        if self.evolution is not None and self.cfg.evolution_timing == "after_update":
+            evolved = self.evolution.update()
         with torch.no_grad():
             # what acted, block by block, in the rollout's last step
             log_std = self.memory.blocks()["log_std"][-1].mean(dim=1)
             log_mu = None if off is None else off.log_mu
             rate = self.learner.learning_rate
-            self.publish(report(steps, rate, log_std, self.pairs, log_mu, clip=self.cfg.ratio_clip))
+            more, clip = self._found | evolved, self.cfg.ratio_clip
+            metrics = report(steps, rate, log_std, self.pairs, log_mu, clip=clip, more=more)
+        self.publish(metrics if self.evolution is None else self.evolution.note(metrics))
         self._watch_sample_share()
 
     def _watch_sample_share(self) -> None:
@@ -285,9 +319,12 @@ class SAPG(BaseAgent):
         Returns:
             The batch, and the relabelled rows in it, if there are any.
         """
-        cfg = self.cfg
+        cfg, bonus, self._found = self.cfg, None, {}
+        if self.discriminator is not None:
+            bonus, numbers = self.discriminator.judge(self.memory.rollout)
+            self._found |= {f"Adversarial/{name}": value for name, value in numbers.items()}
         next_value = self.policies.evaluate(self._after, self._identity, self._state).values
-        on = on_policy_rows(self.memory.rollout, next_value, cfg)
+        on = on_policy_rows(self.memory.rollout, next_value, cfg, bonus)
         per_target = int(cfg.off_policy_ratio * cfg.rollouts * self.layout.block_size)
         off = relabel(
             self.memory,
@@ -298,7 +335,13 @@ class SAPG(BaseAgent):
             rows_per_target=None if cfg.subsample == "block" else per_target,
             run_length=cfg.sequence_length if cfg.subsample == "sequence" else 1,
         )
-        return assemble(self.memory, on, off, self._states, self.policies, self.ranks), off
+        imitated = relabel(self.memory, self.imitation, on.rewards, self.evaluate_as, gamma=cfg.discount_factor)
+        batch = assemble(self.memory, on, off, self._states, self.policies, self.ranks, imitated)
+        if imitated is not None:
+            which = imitates(batch.rows["group"], self.layout.num_blocks)
+            numbers = imitation_statistics(batch.rows["advantages"], which, imitated.log_mu, cfg)
+            self._found |= {f"Awac/{name}": value for name, value in numbers.items()}
+        return batch, off
 
     @torch.no_grad()
     def evaluate_as(self, target: int, source: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -348,12 +391,18 @@ class SAPG(BaseAgent):
         Returns:
             Nested dictionary that ``torch.load(weights_only=True)`` accepts.
         """
-        return {
+        evolution = self.evolution
+        state = {
             "policies": self.policies.state_dict(),
             "learner": self.learner.state_dict(),
             "block_generator": self.block_generator.get_state(),
             "recurrent_state": self._state if self.training else None,
+            "evolution": None if evolution is None else evolution.state_dict(),
+            "episode_objectives": None if evolution is None else evolution.objectives.state_dict(),
         }
+        if self.discriminator is not None:
+            state["discriminator"] = self.discriminator.state_dict()
+        return state
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`.
@@ -365,14 +414,22 @@ class SAPG(BaseAgent):
             ValueError: If it belongs to another algorithm, number of blocks or network.
         """
         self.load_policy(state)
+        if self.evolution is not None:
+            self.evolution.load_state_dict(state["evolution"])
+            self.evolution.objectives.load_state_dict(state["episode_objectives"])
+            self.decisions = self.evolution.decisions
         self.learner.load_state_dict(state["learner"])
+        if self.discriminator is not None:
+            self.discriminator.load_state_dict(state["discriminator"])
         self.block_generator.set_state(state["block_generator"].cpu())
         saved = state["recurrent_state"]
         self._state = None if saved is None else saved.to(self.device)
 
     def restart_episodes(self) -> None:
-        """Forget the recurrent state: every environment begins a new episode."""
+        """Forget recurrent states and returns under way: every environment begins a new episode."""
         self._state = None
+        if self.evolution is not None:
+            self.evolution.objectives.restart_episodes()
 
     def load_policy(self, state: dict[str, Any]) -> None:
         """Take networks, latents, standard deviations and moments only.

@@ -78,6 +78,27 @@ class OffPolicyRows:
     fragments: torch.Tensor
 
 
+def joined(parts: list[OffPolicyRows | None]) -> OffPolicyRows | None:
+    """Relabelled rows of several kinds, one after the other.
+
+    Args:
+        parts: The kinds; None for one without rows.
+
+    Returns:
+        All rows, in runs as short as the shortest; None if there are none.
+    """
+    kinds = [part for part in parts if part is not None]
+    if len(kinds) < 2:
+        return kinds[0] if kinds else None
+    columns = {
+        field.name: torch.cat([getattr(kind, field.name) for kind in kinds])
+        for field in dataclasses.fields(OffPolicyRows)
+        if field.name != "fragments"
+    }
+    positions = torch.arange(len(columns["rows"]), device=columns["rows"].device)
+    return OffPolicyRows(**columns, fragments=positions.view(-1, min(kind.fragments.shape[1] for kind in kinds)))
+
+
 def relabel(
     memory: BlockMemory,
     pairs: list[Pair],

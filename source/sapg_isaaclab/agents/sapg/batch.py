@@ -15,7 +15,8 @@ from sapg_isaaclab.agents.memory import BlockMemory
 from sapg_isaaclab.agents.normalizer import standardize
 from sapg_isaaclab.agents.ranks import Ranks
 from sapg_isaaclab.agents.returns import bootstrapped_rewards, gae, n_step_returns
-from sapg_isaaclab.agents.sapg.aggregation import OffPolicyRows
+from sapg_isaaclab.agents.sapg import coupling
+from sapg_isaaclab.agents.sapg.aggregation import OffPolicyRows, joined
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 from sapg_isaaclab.agents.sapg.networks import Sequences
 from sapg_isaaclab.agents.sapg.policies import Policies
@@ -39,13 +40,16 @@ class OnPolicyRows:
     advantages: torch.Tensor
 
 
-def on_policy_rows(rollout: TensorDict, next_value: torch.Tensor, cfg: SapgCfg) -> OnPolicyRows:
+def on_policy_rows(
+    rollout: TensorDict, next_value: torch.Tensor, cfg: SapgCfg, bonus: torch.Tensor | None = None
+) -> OnPolicyRows:
     """Targets and advantages of the rows of a rollout under the policies that collected them.
 
     Args:
         rollout: The rollout. Batch size [T, N].
         next_value: Value of the state after the last step. Shape (N,).
         cfg: Options.
+        bonus: Rewards that only these rows' returns and advantages know of. Shape (T, N).
 
     Returns:
         Columns of shape (T, N).
@@ -56,7 +60,7 @@ def on_policy_rows(rollout: TensorDict, next_value: torch.Tensor, cfg: SapgCfg) 
     bootstrap = {"none": None, "current_value": "values", "final_obs": "final_values"}[cfg.timeout_bootstrap]
     after_timeout = None if bootstrap is None else rollout[bootstrap].squeeze(-1)
     rewards = bootstrapped_rewards(rewards, terminated, truncated, gamma=cfg.discount_factor, bootstrap=after_timeout)
-    chain = (rewards, values, next_value, terminated, truncated)
+    chain = (rewards if bonus is None else rewards + bonus, values, next_value, terminated, truncated)
     advantages, returns = gae(*chain, gamma=cfg.discount_factor, lam=cfg.gae_lambda)
     if cfg.on_policy_target == "nstep":
         returns = n_step_returns(*chain, gamma=cfg.discount_factor, n=cfg.n_step)
@@ -83,12 +87,13 @@ class Batch:
 
     - ``observations`` (R, D) and, where the critic sees them, ``states`` (R, S): as they came, not standardised;
     - ``block`` (R,): whose policy and value are updated by the row;
-    - ``group`` (R,): its stratum, block i as i and relabelled rows for block i as M + i;
+    - ``group`` (R,): its stratum, block i as i, relabelled rows for block i as M + i, and the leader's rows that
+      block i imitates as 2 M + i;
     - ``actions`` (R, A), ``log_prob`` (R,): what was done, and its log-probability under the policy that acted;
     - ``mean``, ``log_std`` (R, A): the policy from which divergence is measured, at first the one that acted;
     - ``values``, ``returns`` (R,): old values and targets, standardised if ``normalize_values``;
     - ``advantages`` (R,): standardised if ``normalize_advantages``;
-    - ``log_mu`` (R,), with ``importance_clip=mu`` only: log of the weight mu, 0 in on-policy rows;
+    - ``log_mu`` (R,), with ``importance_clip=mu`` only: log of the weight mu, 0 in on-policy and imitated rows;
     - ``weights`` (R,), where they are not all 1: weight of the row in the loss.
 
     Attributes:
@@ -131,10 +136,11 @@ def assemble(
     states: RolloutStates | None,
     policies: Policies,
     ranks: Ranks,
+    imitated: OffPolicyRows | None = None,
 ) -> Batch:
     """All rows of an update in the order they are visited: on-policy rows and relabelled ones, shuffled.
 
-    Moments of values take in all old values and targets.
+    Moments of values take in all old values and targets; those of imitated rows with ``awac_in_moments`` only.
 
     Args:
         memory: Filled rollout.
@@ -143,6 +149,7 @@ def assemble(
         states: Recurrent states of the rollout; None without an LSTM.
         policies: Networks and moments.
         ranks: Processes that learn together.
+        imitated: The leader's rows as followers see them, if they imitate it.
 
     Returns:
         What the learner goes through.
@@ -154,17 +161,21 @@ def assemble(
     columns = {name: getattr(on, name).flatten() for name in ("values", "returns", "advantages")}
     if cfg.importance_clip == "mu":
         columns["log_mu"] = torch.zeros_like(columns["values"])
-    if off is not None:
-        rows, blocks = torch.cat((rows, off.rows)), torch.cat((blocks, off.target))
-        group = torch.cat((group, off.target + layout.num_blocks))
-        columns = {name: torch.cat((column, getattr(off, name))) for name, column in columns.items()}
-    columns = _scaled(columns, policies, ranks)
+    for first, part in enumerate((off, imitated), start=1):
+        if part is not None:
+            rows, blocks = torch.cat((rows, part.rows)), torch.cat((blocks, part.target))
+            group = torch.cat((group, part.target + first * layout.num_blocks))
+            columns = {name: torch.cat((column, getattr(part, name))) for name, column in columns.items()}
+    if imitated is not None and "log_mu" in columns:
+        columns["log_mu"][-len(imitated.rows) :].zero_()
+    counted = None if imitated is None or cfg.awac_in_moments else len(rows) - len(imitated.rows)
+    columns = _scaled(columns, policies, ranks, counted)
     weights = row_weights(group, layout, cfg)
     if weights is not None:
         columns["weights"] = weights
     columns |= {"group": group, "block": blocks}
 
-    order = row_order(steps, envs, off, group, cfg)
+    order = row_order(steps, envs, joined([off, imitated]), group, cfg)
     unit = cfg.sequence_length if policies.recurrent else 1
     bounds = minibatch_bounds(len(order), steps * envs, cfg, unit)
     num_unbroken: list[int] = []
@@ -175,6 +186,10 @@ def assemble(
         order, resets = order.view(-1, unit)[by_minibatch].flatten(), resets[by_minibatch]
     rows = rows[order]
     columns = {name: column[order] for name, column in columns.items()}
+    if imitated is not None and not cfg.awac_in_means:
+        which = coupling.imitates(columns["group"], layout.num_blocks)
+        own = coupling.own_mean_weights(which, bounds, unit, ranks)
+        columns["weights"] = columns["weights"] * own if "weights" in columns else own
     for name in (*policies.scalers, "actions", "log_prob", "mean", "log_std"):
         columns[name] = data[name][rows]
     columns["log_prob"] = columns["log_prob"].squeeze(-1)
@@ -185,15 +200,20 @@ def assemble(
     )
 
 
-def _scaled(columns: dict[str, torch.Tensor], policies: Policies, ranks: Ranks) -> dict[str, torch.Tensor]:
-    """The same columns with values, targets and advantages standardised, and mu limited, as the options say."""
+def _scaled(
+    columns: dict[str, torch.Tensor], policies: Policies, ranks: Ranks, counted: int | None
+) -> dict[str, torch.Tensor]:
+    """The same columns with values, targets and advantages standardised, and mu limited, as the options say.
+
+    Moments of values take in the first ``counted`` rows, all if it is None.
+    """
     cfg, scaler, columns = policies.cfg, policies.value_scaler, dict(columns)
     if cfg.importance_clip == "mu":
         columns["log_mu"] = columns["log_mu"].clamp(max=math.log(cfg.mu_max))
     if cfg.normalize_values:
         # in this order (official code): old values are standardised before the moments know the targets
         for name in ("values", "returns"):
-            scaler.update(columns[name].unsqueeze(-1), ranks)
+            scaler.update(columns[name][:counted].unsqueeze(-1), ranks)
             columns[name] = scaler.normalize(columns[name])
     if cfg.normalize_advantages:
         columns["advantages"] = standardize(columns["advantages"], ranks)
@@ -226,7 +246,7 @@ def row_order(steps: int, envs: int, off: OffPolicyRows | None, group: torch.Ten
     chunks = torch.cat([part.reshape(-1, length) for part in fragments])
     chunks = chunks[torch.randperm(len(chunks), device=chunks.device)]
     if cfg.stratified_minibatch:
-        chunks = _interleave(chunks, group[chunks[:, 0]], 2 * cfg.num_blocks)
+        chunks = _interleave(chunks, group[chunks[:, 0]], coupling.num_strata(cfg))
     return chunks.flatten()
 
 
@@ -235,9 +255,17 @@ def _interleave(chunks: torch.Tensor, group: torch.Tensor, num_groups: int) -> t
 
     The i-th of n chunks of a stratum is put at (i + 1/2) / n of the way.
     """
-    member = group[:, None] == torch.arange(num_groups, device=group.device)
-    rank = member.cumsum(dim=0).gather(1, group[:, None]).squeeze(1) - 0.5
-    return chunks[torch.argsort(rank / member.sum(dim=0)[group], stable=True)]
+    # members of a stratum side by side, each with its place among them: no table of chunks by strata
+    together = torch.argsort(group, stable=True)
+    counts = _members(group, num_groups)
+    place = torch.arange(len(group), device=group.device) - (counts.cumsum(dim=0) - counts)[group[together]]
+    rank = torch.empty_like(place).scatter_(0, together, place) + 0.5
+    return chunks[torch.argsort(rank / counts[group], stable=True)]
+
+
+def _members(group: torch.Tensor, num_groups: int) -> torch.Tensor:
+    """Number of members of every stratum, shape (num_groups,), without the host waiting for it."""
+    return group.new_zeros(num_groups).scatter_add_(0, group, torch.ones_like(group))
 
 
 def row_weights(group: torch.Tensor, layout: BlockLayout, cfg: SapgCfg) -> torch.Tensor | None:
@@ -245,9 +273,10 @@ def row_weights(group: torch.Tensor, layout: BlockLayout, cfg: SapgCfg) -> torch
 
     ``row_mean`` weighs on-policy rows 1 and off-policy rows lambda. ``policy_sum`` weighs a stratum of n rows R / n,
     times lambda where it is off-policy, so that the mean over all R rows is the sum over policies of their means.
+    Imitated rows are weighed as on-policy ones.
 
     Args:
-        group: Stratum of every row, block i on-policy as i and off-policy as M + i. Shape (R,).
+        group: Stratum of every row, as :class:`Batch` has it. Shape (R,).
         layout: Blocks.
         cfg: Options.
 
@@ -257,11 +286,11 @@ def row_weights(group: torch.Tensor, layout: BlockLayout, cfg: SapgCfg) -> torch
     blocks = layout.num_blocks
     if cfg.loss_reduction == "row_mean" and cfg.lambda_off == 1.0:
         return None
-    scale = torch.ones(2 * blocks, device=group.device)
-    scale[blocks:].fill_(cfg.lambda_off)
+    strata = coupling.num_strata(cfg)
+    scale = torch.ones(strata, device=group.device)
+    scale[blocks : 2 * blocks].fill_(cfg.lambda_off)
     if cfg.loss_reduction == "policy_sum":
-        counts = (group == torch.arange(2 * blocks, device=group.device).unsqueeze(1)).sum(dim=1)
-        scale *= group.numel() / counts.clamp(min=1)
+        scale *= group.numel() / _members(group, strata).clamp(min=1)
     return scale[group]
 
 

@@ -10,6 +10,7 @@ from skrl.agents.torch import AgentCfg
 
 from sapg_isaaclab.agents.blocks import BlockLayout, EntropySchedule
 from sapg_isaaclab.agents.options import check_hidden_sizes, check_types, require
+from sapg_isaaclab.agents.sapg import evolution
 
 PAPER: dict[str, Any] = {
     "importance_clip": "mu",
@@ -49,7 +50,38 @@ has no entropy bonus on any task.
 ``ppo_fixed_minibatch`` has more minibatches instead of larger ones.
 """
 
-PRESETS: dict[str, dict[str, Any]] = {"paper": PAPER, **ABLATIONS}
+CPO: dict[str, dict[str, Any]] = {
+    "cpo": {"awac_scale": 0.001, "awac_temperature": 0.2},
+    "cpo_released": {
+        "awac_scale": 0.001,
+        "awac_temperature": 0.2,
+        "awac_in_moments": True,
+        "observation_moments": "minibatch_twice",
+        "adversarial_labels": "time",
+        "adversarial_softmax": "twice",
+    },
+    "sapg_double_minibatches": {"mini_batches": 4},
+}
+"""Presets of every task: Coupled Policy Optimization as it is meant, as its authors' released code does it, faults
+included, and SAPG with as many optimiser steps as CPO takes. Tasks give the published scale, temperature and reward.
+"""
+
+EPO: dict[str, Any] = {"num_blocks": 64, "evolution_interval": 20_000_000}
+"""EPO (arXiv 2503.19037): many policies, whose latents evolve."""
+
+EPO_RELEASED: dict[str, Any] = {
+    **EPO,
+    "evolution_fitness": "leader_slices",
+    "evolution_judges": "best",
+    "evolution_trigger": None,
+    "evolution_leader": True,
+    "evolution_log_std": False,
+    "evolution_latents": "frozen",
+    "evolution_timing": "before_update",
+}
+"""The released code of EPO with its faults, where they change what is learned."""
+
+PRESETS: dict[str, dict[str, Any]] = {"paper": PAPER, **CPO, "epo": EPO, "epo_released": EPO_RELEASED, **ABLATIONS}
 """What every task offers by name, on top of its default."""
 
 
@@ -156,6 +188,82 @@ class SapgCfg(AgentCfg):
     of the policy being updated, unrolled from the acting policy's state at the start of the rollout. Their
     probabilities always come from an unroll."""
 
+    # -- coupling (CPO) ------------------------------------------------------------------------------------------------
+    awac_scale: float = 0.0
+    """Weight beta of the followers' loss -w log pi_i(a|s) on all of the leader's rows; 0 is SAPG."""
+
+    awac_temperature: float = 0.2
+    """lambda in w = exp(A / lambda), in units of the standardised advantage."""
+
+    awac_weight_max: float = 100.0
+    """Upper limit of w."""
+
+    awac_in_means: bool = True
+    """Whether these rows count in the means of all other losses (released default), which then weigh 7/12 as much with
+    six blocks, or in the mean of their own loss only."""
+
+    awac_in_moments: bool = False
+    """Whether these rows enter the moments of observations and values (released code), half of which then are the
+    leader's. The mean and deviation of the advantages always take them in."""
+
+    leader_penalty: float = 0.0
+    """Weight of log pi_i - log pi_leader that is taken off the standardised advantages of followers' own rows."""
+
+    adversarial_scale: float = 0.0
+    """Weight of the followers' reward log D(i|s,a) for being told apart by a discriminator; 0 is no discriminator."""
+
+    adversarial_hidden_sizes: tuple[int, ...] = (1024, 1024, 512, 512)
+    """Units of the discriminator's hidden layers."""
+
+    adversarial_learning_rate: float | None = None
+    """Constant step size of the discriminator's Adam; None for the policies' initial one."""
+
+    adversarial_labels: Literal["policy", "time"] = "policy"
+    """What the discriminator learns to tell: the policy, or by mistake nearly the time (released code)."""
+
+    adversarial_softmax: Literal["once", "twice"] = "once"
+    """Whether the cross-entropy takes the discriminator's outputs for logits, or probabilities (released code)."""
+
+    # -- evolution of the latents (EPO) --------------------------------------------------------------------------------
+    evolution_interval: int = 0
+    """Environment steps of all policies between two genetic steps, in which the worst policy's latent may become the
+    mean of those of the best; 0 for no evolution."""
+
+    evolution_start: int = 200_000_000
+    """Environment steps before the first genetic step."""
+
+    evolution_elites: int = 2
+    """Number of best policies that are never replaced, and from which the two parents come: the best two, or with more
+    elites two that are drawn."""
+
+    evolution_noise: float = 0.0
+    """Standard deviation of what is added to every number of a child's latent (mutation)."""
+
+    evolution_trigger: float | None = 0.0
+    """Nothing is replaced unless max f - min f > gamma |median f|, f being the fitness of all policies; gamma = 0 asks
+    for any difference, None for nothing."""
+
+    evolution_log_std: bool = True
+    """Whether a child takes over the mean of its parents' log standard deviations, too."""
+
+    evolution_leader: bool = False
+    """Whether the leader's latent may be replaced like any other (released code)."""
+
+    evolution_fitness: Literal["own", "leader_slices"] = "own"
+    """Episodes by which a policy is judged: those of its own environments since it last changed; or, as the released
+    code does by mistake, those of an M-th of the leader's environments."""
+
+    evolution_judges: Literal["newest", "best"] = "newest"
+    """Whether fitness is the mean over these environments' newest episodes, or the highest that this mean has been
+    since the last genetic step (released code)."""
+
+    evolution_latents: Literal["learned", "frozen"] = "learned"
+    """Whether latents are learned throughout, or leave the optimiser with the first genetic step (released code)."""
+
+    evolution_timing: Literal["after_update", "before_update"] = "after_update"
+    """Whether genetic steps follow an update, or precede it once its rows are prepared (released code), so that a
+    changed policy learns from rows it did not act in."""
+
     # -- learning ------------------------------------------------------------------------------------------------------
     learning_epochs: int = 5
     """Passes over the batch."""
@@ -224,9 +332,10 @@ class SapgCfg(AgentCfg):
     normalize_observations: bool = True
     """Whether observations are standardised by running moments, shared by all policies."""
 
-    observation_moments: Literal["minibatch", "update"] = "minibatch"
+    observation_moments: Literal["minibatch", "update", "minibatch_twice"] = "minibatch"
     """When these moments take in a rollout: with every minibatch of the first epoch, just before it is learned from
-    (official code), or all of it before the first epoch."""
+    (official code), or all of it before the first epoch. ``minibatch_twice`` also takes in what the minibatch was
+    standardised to, just after it was learned from: a fault of CPO's released code."""
 
     normalize_values: bool = True
     """Whether values are standardised by running moments, shared by all policies."""
@@ -245,6 +354,7 @@ class SapgCfg(AgentCfg):
     def __post_init__(self) -> None:
         """Accept lists from the command line where tuples are kept."""
         self.hidden_sizes = tuple(self.hidden_sizes)
+        self.adversarial_hidden_sizes = tuple(self.adversarial_hidden_sizes)
         if self.critic_hidden_sizes is not None:
             self.critic_hidden_sizes = tuple(self.critic_hidden_sizes)
         self.learning_rate_bounds = tuple(self.learning_rate_bounds)  # pyright: ignore  # check() looks at its length
@@ -271,6 +381,7 @@ class SapgCfg(AgentCfg):
             ValueError: With one line that says what came, what is allowed and what to type.
         """
         check_types(self)
+        trains = num_envs is not None
         num_envs = self.num_blocks * max(self.mini_batches, 1) if num_envs is None else num_envs
         layout = BlockLayout(num_envs, self.num_blocks)
         positive = ("latent_dim", "rollouts", "n_step", "learning_epochs", "mini_batches", "sequence_length")
@@ -298,6 +409,7 @@ class SapgCfg(AgentCfg):
             f" add agent.sequence_length={math.gcd(self.rollouts, self.sequence_length)}",
         )
         self._check_critic()
+        self._check_coupling()
         require(self.mini_batch_size >= 0, f"agent.mini_batch_size is {self.mini_batch_size}; it must not be negative")
         sequences = self.rollouts * num_envs // self.sequence_length
         require(
@@ -306,6 +418,9 @@ class SapgCfg(AgentCfg):
         )
         if self.num_blocks > 1:
             self._check_aggregation(layout)
+        evolution.check(self)
+        if trains:
+            evolution.check_slices(self, layout)
         return layout
 
     def _check_critic(self) -> None:
@@ -334,6 +449,20 @@ class SapgCfg(AgentCfg):
         if self.critic_learning_rate is not None:
             rate = self.critic_learning_rate
             require(rate > 0.0, f"agent.critic_learning_rate is {rate}; it must be positive")
+
+    def _check_coupling(self) -> None:
+        for name in ("awac_scale", "leader_penalty", "adversarial_scale"):
+            value = getattr(self, name)
+            require(value >= 0.0, f"agent.{name} is {value}; it must not be negative")
+            require(
+                value == 0.0 or self.num_blocks > 1,
+                f"agent.{name} is {value}, but a single policy has no followers; use agent.num_blocks=2 or more, or"
+                f" agent.{name}=0",
+            )
+        for name in ("awac_temperature", "awac_weight_max", "adversarial_learning_rate"):
+            value = getattr(self, name)
+            require(value is None or value > 0.0, f"agent.{name} is {value}; it must be positive")
+        check_hidden_sizes(self.adversarial_hidden_sizes, "adversarial_hidden_sizes")
 
     def _check_aggregation(self, layout: BlockLayout) -> None:
         most = layout.num_blocks - 1

@@ -1,9 +1,12 @@
 """Policy and value networks conditioned on the policy block.
 
-A row of input is ``[observation, e]`` where ``e`` is the one-hot identity of the row's policy, M columns. The paper
-concatenates the latent phi of the policy to the observation, so the first layer computes W [x, phi] + b. Since
-phi = e Phi for the table Phi of all latents, that equals [W_x, W_phi Phi^T] [x, e] + b: one matrix product without
-gathering a row of Phi for every row of input, and without the scattered, non-deterministic sum of its gradient.
+A row of input is ``[observation, e]`` where ``e`` is the identity of the row's policy, E columns. The paper
+concatenates the latent phi of the policy to the observation, so the first layer computes W [x, phi] + b.
+
+With at most as many policies as a latent has numbers, ``e`` is one-hot, E = M. Since phi = e Phi for the table Phi of
+all latents, the first layer equals [W_x, W_phi Phi^T] [x, e] + b: one matrix product without gathering a row of Phi for
+every row of input. With more policies that product would grow with M beyond the paper's: ``e`` is the index of the
+policy, E = 1, and its row of Phi is gathered, so that a row costs the same however many policies there are.
 
 Recurrent networks see the same rows, sequence by sequence: S sequences of L steps are S L rows, step after step. How
 many sequences there are follows from the state they start in. States are (K, S, H), K first, so that the parts which an
@@ -90,6 +93,21 @@ def unroll(lstm: nn.LSTM, inputs: torch.Tensor, sequences: Sequences) -> tuple[t
     return torch.cat(outputs), torch.cat(finals, dim=1)
 
 
+def of_policies(table: torch.Tensor, identity: torch.Tensor) -> torch.Tensor:
+    """Row of a table for every row of input.
+
+    Args:
+        table: A row for every policy. Shape (M, columns).
+        identity: Identities as :meth:`BlockActorCritic.identity` has them. Shape (rows, E).
+
+    Returns:
+        Shape (rows, columns).
+    """
+    if identity.shape[1] == len(table):
+        return identity @ table
+    return F.embedding(identity.squeeze(1).long(), table)
+
+
 class BlockTrunk(nn.Module):
     """Hidden layers of a policy or a value, the first of which also takes the policy's latent.
 
@@ -143,7 +161,7 @@ class BlockTrunk(nn.Module):
         """Features of the last hidden layer.
 
         Args:
-            inputs: Observations with the identity of the policy. Shape (rows, D + M), or (rows, D) with one block.
+            inputs: Observations with the identity of the policy. Shape (rows, D + E), or (rows, D) with one block.
             latents: Latent of every policy. Shape (M, latent_dim); not read with one block.
             sequences: State (2, S, H) and resets of the rows' sequences; not read without an LSTM.
 
@@ -153,19 +171,25 @@ class BlockTrunk(nn.Module):
         if self.lstm_first:
             x = inputs[:, : self.num_inputs]
             if self.conditioned:
-                x = torch.cat((x, inputs[:, self.num_inputs :] @ latents), dim=1)  # pyright: ignore  # several have latents
+                x = self._with_latents(inputs, latents)  # pyright: ignore  # several have latents
             x, state = self._recur(x, sequences)  # pyright: ignore  # an LSTM has them
             return self.rest(x), state
         x = self.rest(self.act(self._condition(inputs, latents)))
         return (x, None) if self.lstm is None else self._recur(x, sequences)  # pyright: ignore  # likewise
 
-    def _condition(self, inputs: torch.Tensor, latents: torch.Tensor | None) -> torch.Tensor:
+    def _condition(self, inputs: torch.Tensor, latents: Any) -> torch.Tensor:
         weight = self.first.weight
         if not self.conditioned:
             inputs = inputs[:, : self.num_inputs]
+        elif inputs.shape[1] - self.num_inputs != len(latents):
+            inputs = self._with_latents(inputs, latents)
         else:
             weight = torch.cat((weight[:, : self.num_inputs], weight[:, self.num_inputs :] @ latents.T), dim=1)
         return F.linear(inputs, weight, self.first.bias)
+
+    def _with_latents(self, inputs: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
+        x, identity = inputs.tensor_split((self.num_inputs,), dim=1)
+        return torch.cat((x, of_policies(latents, identity)), dim=1)
 
     def _recur(self, x: torch.Tensor, sequences: Sequences) -> tuple[torch.Tensor, torch.Tensor]:
         out, state = unroll(self.lstm, x.view(sequences.state.shape[1], -1, x.shape[-1]), sequences)
@@ -250,7 +274,9 @@ class BlockActorCritic(Model):
         if std_mode == "state":
             nn.init.constant_(self.log_std.bias, initial_log_std)
         # whose row it is: row i is the identity of policy i
-        self.register_buffer("identities", torch.eye(num_blocks), persistent=False)
+        indices = torch.arange(num_blocks, dtype=torch.get_default_dtype()).unsqueeze(1)
+        one_hot = num_blocks <= latent_dim
+        self.register_buffer("identities", torch.eye(num_blocks) if one_hot else indices, persistent=False)
         self.to(self.device)
 
     @property
@@ -294,7 +320,7 @@ class BlockActorCritic(Model):
         """Policy and value in one pass.
 
         Args:
-            inputs: Standardised observations with the identity of the policy. Shape (rows, D + M); (rows, D) for M = 1.
+            inputs: Standardised observations with the identity of the policy. Shape (rows, D + E); (rows, D) for M = 1.
             critic_inputs: The same for the critic where it sees something else.
             sequences: State (K, S, H) and resets of the rows' sequences, for recurrent networks.
 
@@ -316,7 +342,7 @@ class BlockActorCritic(Model):
         """Policy alone, one step, for acting without a critic.
 
         Args:
-            inputs: As for :meth:`evaluate`. Shape (rows, D + M).
+            inputs: As for :meth:`evaluate`. Shape (rows, D + E).
             state: Recurrent state. Shape (K, rows, H); None without recurrence. The critic's part is left as it is.
 
         Returns:
@@ -336,16 +362,17 @@ class BlockActorCritic(Model):
             return mean, self.log_std.expand_as(mean)
         # a choice, not a computation: half precision must not round it
         with torch.autocast(mean.device.type, enabled=False):
-            return mean, inputs[:, self.num_observations :] @ self.log_std
+            return mean, of_policies(self.log_std, inputs[:, self.num_observations :])
 
     def identity(self, blocks: torch.Tensor) -> torch.Tensor | None:
-        """One-hot identity of policies.
+        """Identity of policies, as the networks take it.
 
         Args:
             blocks: Block indices. Shape (rows,).
 
         Returns:
-            One-hot rows of shape (rows, M); None with one block.
+            Shape (rows, E): one-hot with E = M, or the index with E = 1 where there are more policies than numbers in
+            a latent. None with one block.
         """
         return self.identities[blocks] if self.num_blocks > 1 else None
 

@@ -11,6 +11,7 @@ from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.normalizer import RunningMoments
 from sapg_isaaclab.agents.ranks import Ranks
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
+from sapg_isaaclab.agents.sapg.coupling import imitates
 from sapg_isaaclab.agents.sapg.networks import BlockActorCritic, Outputs, Sequences
 from sapg_isaaclab.agents.saving import check_shapes
 
@@ -67,14 +68,14 @@ class Policies:
         return TensorDict(rows, batch_size=[len(observations)])
 
     def inputs(self, rows: TensorDict, identity: torch.Tensor | None) -> dict[str, torch.Tensor]:
-        """Standardise every input and append the one-hot identity of the row's policy.
+        """Standardise every input and append the identity of the row's policy.
 
         Args:
             rows: Has what :meth:`network_rows` returned. Batch size [rows].
             identity: Whose policy looks at each row, as :meth:`BlockActorCritic.identity` has it.
 
         Returns:
-            Inputs of the networks by name, of shape (rows, D + M); (rows, D) with one block.
+            Inputs of the networks by name, of shape (rows, D + E); (rows, D) with one block.
         """
         inputs = {}
         for name, scaler in self.scalers.items():
@@ -108,27 +109,32 @@ class Policies:
         return out._replace(values=self.value_scaler.denormalize(out.values)) if self.cfg.normalize_values else out
 
     def identity_of(self, block: int, rows: int) -> torch.Tensor | None:
-        """The same one-hot identity in all rows.
+        """The same identity in all rows.
 
         Args:
             block: Whose.
             rows: Number of rows.
 
         Returns:
-            View of shape (rows, M); None with one block.
+            View of shape (rows, E); None with one block.
         """
         return self.model.identities[block].expand(rows, -1) if self.layout.num_blocks > 1 else None
 
-    def update_moments(self, rows: TensorDict, ranks: Ranks) -> None:
+    def update_moments(self, rows: TensorDict, ranks: Ranks, *, standardised: bool = False) -> None:
         """Take rows into the moments of what the networks see, if it is standardised.
 
         Args:
-            rows: Has what :meth:`network_rows` returned. Batch size [rows].
+            rows: Rows of a :class:`~sapg_isaaclab.agents.sapg.batch.Batch`. Batch size [rows].
             ranks: Processes whose rows are all taken.
+            standardised: Take what the networks see of them instead of what they are (a fault; see
+                ``observation_moments``).
         """
         if self.cfg.normalize_observations:
+            counted = None
+            if self.cfg.awac_scale > 0.0 and not self.cfg.awac_in_moments:
+                counted = imitates(rows["group"], self.layout.num_blocks).logical_not()
             for name, scaler in self.scalers.items():
-                scaler.update(rows[name], ranks)
+                scaler.update(scaler.normalize(rows[name]) if standardised else rows[name], ranks, counted)
 
     def state_dict(self) -> dict[str, Any]:
         """Networks, latents, standard deviations, moments and the block table."""

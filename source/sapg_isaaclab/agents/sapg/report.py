@@ -7,6 +7,7 @@ import torch
 from sapg_isaaclab.agents.gaussian import gaussian_entropy
 from sapg_isaaclab.agents.sapg.aggregation import Pair
 from sapg_isaaclab.agents.sapg.learner import LOSSES, Step
+from sapg_isaaclab.block_tags import block_tags
 
 
 def importance_statistics(log_mu: torch.Tensor, *, clip: float) -> dict[str, torch.Tensor]:
@@ -61,6 +62,7 @@ def report(
     log_mu: torch.Tensor | None,
     *,
     clip: float,
+    more: dict[str, torch.Tensor] | None = None,
 ) -> dict[str, float]:
     """Numbers of an update by tag.
 
@@ -71,18 +73,22 @@ def report(
         pairs: (target, source) pairs of the update.
         log_mu: Importance weights of the relabelled rows, if there are any. Shape (R,).
         clip: Half-width of the trust region.
+        more: Further scalars on the device by tag.
 
     Returns:
         Numbers on the host.
     """
-    blocks = range(len(log_std))
     numbers = learned(steps, off_policy=log_mu is not None) | {"Policy/learning_rate": learning_rate}
-    numbers |= dict(zip((f"Block_{block}/std" for block in blocks), log_std.exp().mean(dim=-1)))
-    numbers |= dict(zip((f"Block_{block}/entropy" for block in blocks), gaussian_entropy(log_std)))
     if log_mu is not None:
         statistics = importance_statistics(log_mu, clip=clip)
         numbers |= {f"OffPolicy/{name}": value for name, value in statistics.items()}
-    metrics = dict(zip(numbers, torch.stack([number.double() for number in numbers.values()]).tolist()))
+    numbers |= more or {}
+    blocks, scalars = len(log_std), torch.stack([number.double() for number in numbers.values()])
+    of_blocks = (log_std.exp().mean(dim=-1), gaussian_entropy(log_std))
+    found = torch.cat((scalars, *(column.double() for column in of_blocks))).tolist()
+    metrics = dict(zip(numbers, found))
+    for start, tag in zip((len(numbers), len(numbers) + blocks), ("Block_{}/std", "Block_{}/entropy")):
+        metrics |= block_tags(tag, dict(enumerate(found[start : start + blocks])), blocks)
     if len(pairs) == 1:
         metrics["OffPolicy/source_block"] = float(pairs[0][1])
     return metrics

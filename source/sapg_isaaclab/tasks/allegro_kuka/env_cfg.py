@@ -165,8 +165,8 @@ class CurriculumCfg:
     factor: float = 0.9
     """Factor of one tightening."""
 
-    interval: int = 3000
-    """Control steps between two tightenings, at least."""
+    interval: int = preset(default=3000, epo_released=300)
+    """Control steps between two tightenings, at least. The released code of EPO has a tenth of SAPG's."""
 
     threshold: float = 3.0
     """Mean successes of the last finished episodes from which on the tolerance is tightened."""

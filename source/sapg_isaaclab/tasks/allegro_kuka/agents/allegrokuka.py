@@ -38,14 +38,29 @@ _SIMTOOLREAL = {
 }
 
 
-def _agents(paper: dict[str, Any] | None = None, **sapg: Any) -> dict[str, dict[str, dict[str, Any]]]:
-    """Options of every algorithm, by preset, on a task where SAPG's differ by ``sapg`` and the paper's by ``paper``."""
+# as many optimiser steps as CPO: eight minibatches an epoch, where twice the number would make nine
+_DOUBLE = {"mini_batches": 7}
+
+
+def _agents(
+    paper: dict[str, Any] | None = None, cpo: dict[str, Any] | None = None, **sapg: Any
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Options of every algorithm, by preset.
+
+    Args:
+        paper: What the task differs in from the others by ``presets=paper``.
+        cpo: The same for CPO.
+        **sapg: The same for SAPG, in every preset.
+    """
     return {
         "sapg": {
             "default": {**_OPTIONS, **sapg},
             "paper": {**_PAPER, **(paper or {})},
             **_NETWORKS,
             "simtoolreal": _SIMTOOLREAL,
+            "cpo": cpo or {},
+            "cpo_released": cpo or {},
+            "sapg_double_minibatches": _DOUBLE,
         },
         "dexpbt": {"default": _OPTIONS, **_NETWORKS},
         # it has no recurrence and sees the whole state anyway
@@ -54,6 +69,6 @@ def _agents(paper: dict[str, Any] | None = None, **sapg: Any) -> dict[str, dict[
 
 
 ALLEGROKUKA_REGRASP = _agents()
-ALLEGROKUKA_THROW = _agents()
+ALLEGROKUKA_THROW = _agents(cpo={"awac_temperature": 0.1})  # published by the authors of CPO
 # the best of {0, 0.003, 0.005} on this task
 ALLEGROKUKA_REORIENT = _agents(paper={"std_mode": "per_block"}, entropy_loss_scale=0.005)

@@ -15,6 +15,9 @@ _PPO = {
 _SMALL_PPO = {"hidden_sizes": (256, 128, 64), "initial_log_std": -1.0, "mini_batches": 4}
 _SMALL = {**_SMALL_PPO, "kl_scope": "on_policy"}
 
+# published by the authors of CPO
+_CPO = {"awac_scale": 0.0005, "awac_temperature": 0.1, "adversarial_scale": 0.001}
+
 ALLEGRO_REORIENT = {
     "sapg": {
         "default": {
@@ -23,6 +26,8 @@ ALLEGRO_REORIENT = {
             "entropy_loss_scale": 0.0,  # the best of {0, 0.003, 0.005} on this task
         },
         "small": _SMALL,
+        "cpo": _CPO,
+        "cpo_released": _CPO,
     },
     "dexpbt": {"default": _PPO, "small": _SMALL_PPO},
     "pql": {"default": {"rewards_scale": 0.01}},

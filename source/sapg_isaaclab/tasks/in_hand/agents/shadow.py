@@ -15,6 +15,9 @@ _PPO = {
 _SMALL_PPO = {"hidden_sizes": (256, 128, 64), "initial_log_std": -1.0, "mini_batches": 4}
 _SMALL = {**_SMALL_PPO, "kl_scope": "on_policy"}
 
+# published by the authors of CPO
+_CPO = {"awac_scale": 0.001, "awac_temperature": 0.2, "adversarial_scale": 0.01}
+
 SHADOW_REORIENT = {
     "sapg": {
         "default": {
@@ -24,6 +27,8 @@ SHADOW_REORIENT = {
         },
         "paper": {"ratio_clip": 0.1},
         "small": _SMALL,
+        "cpo": _CPO,
+        "cpo_released": _CPO,
     },
     "dexpbt": {"default": _PPO, "small": _SMALL_PPO},
     "pql": {"default": {"rewards_scale": 0.01}},
