@@ -85,8 +85,9 @@ def against(data: dict[str, Any]) -> Table:
 
     Returns:
         A row for each line, task and number of environments: number of runs; mean and standard error; interquartile
-        mean and its 95 % bootstrap interval; runs whose leader succeeds in half of its last episodes or more;
-        probability that a run of the line is better than one of the first line, and Mann and Whitney's two-sided p.
+        mean and its 95 % bootstrap interval; runs whose leader succeeds in half of its last episodes or more; mean of
+        the best policy of each run; probability that a run of the line is better than one of the first line, and Mann
+        and Whitney's two-sided p.
     """
     first = next(iter(data["lines"]))
     rows = []
@@ -103,9 +104,19 @@ def against(data: dict[str, Any]) -> Table:
                 better = probability_of_improvement(np.asarray(values), np.asarray(baseline))
                 tests = (f"{better:.2f}", f"{mann_whitney(values, baseline).p_value:.2g}")
             succeeded = sum((run.get("successes") or 0.0) >= 0.5 for run in runs)
+            most = [run["best_policy"] for run in runs if run.get("best_policy") is not None]
+            best = f"{np.mean(most):.3g}" if most else NOTHING
             middle = f"{interquartile_mean(values):.3g} [{low:.3g}, {high:.3g}]"
-            rows.append((f"{size:,}", label, str(len(values)), _number(values), middle, str(succeeded), *tests))
-    heads = ("environments", "", "runs", "mean ± standard error", "interquartile mean [95 %]", "at the goal")
+            rows.append((f"{size:,}", label, str(len(values)), _number(values), middle, str(succeeded), best, *tests))
+    heads = (
+        "environments",
+        "",
+        "runs",
+        "mean ± standard error",
+        "interquartile mean [95 %]",
+        "at the goal",
+        "best policy",
+    )
     return Table((*heads, f"P(better than {data['lines'][first]})", "Mann-Whitney p"), rows)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
@@ -87,9 +88,9 @@ def outcome(run: RunFolder, trial: Trial, number: str, episodes: int, num_points
     Returns:
         Plain values. ``value``: the leader's mean over its last finished episodes at the end of training, sampled
         actions, as the paper reports it; None if none had finished. ``successes``: likewise, of whatever the task calls
-        a success. ``evaluation``: mean and standard error of fresh
-        episodes, sampled actions; None if there are none. ``curve``: environment steps and the leader's mean there.
-        Besides ``env_steps`` and ``wall_time_s``.
+        a success. ``best_policy``: the highest of all policies' means; None with one policy. ``evaluation``: mean and
+        standard error of fresh episodes, sampled actions; None if there are none. ``curve``: environment steps and the
+        leader's mean there. Besides ``env_steps`` and ``wall_time_s``.
     """
     rows = [row for row in metrics.read(run) if row["iteration"] <= trial.iterations]
     points = [(row["env_steps"], value) for row in rows if (value := row.get(f"Leader/{number}")) is not None]
@@ -101,11 +102,17 @@ def outcome(run: RunFolder, trial: Trial, number: str, episodes: int, num_points
     return {
         "value": points[-1][1] if points else None,
         "successes": rows[-1].get("Leader/successes"),
+        "best_policy": _best_policy(rows[-1], number),
         "evaluation": _evaluation(trial.evaluation_file(run, episodes), number),
         "curve": curve,
         "env_steps": rows[-1]["env_steps"],
         "wall_time_s": rows[-1].get("Perf/wall_time_s"),
     }
+
+
+def _best_policy(row: dict[str, Any], number: str) -> float | None:
+    found = [value for tag, value in row.items() if re.fullmatch(rf"Blocks?_?\d*/{number}(_highest)?", tag)]
+    return max(found, default=None)
 
 
 def _diversity(suite: str, trials: dict[Place, Trial], shelf: Shelf) -> list[dict[str, Any]]:
