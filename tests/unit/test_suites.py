@@ -7,7 +7,7 @@ import yaml
 from test_docs_commands import parse  # noqa: F401  # a fixture
 
 from sapg_isaaclab.agents.pql import PqlCfg
-from sapg_isaaclab.agents.sapg.cfg import ABLATIONS
+from sapg_isaaclab.agents.sapg.presets import ABLATIONS
 from sapg_isaaclab.commands import reproduce
 from sapg_isaaclab.commands.agent_options import agent_options
 from sapg_isaaclab.errors import InputError
