@@ -227,3 +227,15 @@ def test_published_numbers_stand_beside_ours_at_the_papers_scale_only(tmp_path):
     data = evidence.collect("table1", "paper", {Place(TASK, "ppo", 24_576, 1): trial()}, campaign(tmp_path).shelf(), 7)
     assert drawing.table(data).rows == [("PPO", drawing.NOTHING), ("PPO, published", "1.01e4 ± 6.31e2")]
     assert len(drawing.table({**data, "scale": "laptop"}).rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "best"),
+    [
+        ({"Leader/return": 9.0}, None),
+        ({"Block_0/return": 1.0, "Block_11/return": 3.0, "Block_1/return": 2.0, "Block_1/length": 8.0}, 3.0),
+        ({"Blocks/return_lowest": 1.0, "Blocks/return_median": 2.0, "Blocks/return_highest": 4.0}, 4.0),
+    ],
+)
+def test_best_of_the_policies_however_they_are_logged(row, best):
+    assert evidence._best_policy(row, "return") == best

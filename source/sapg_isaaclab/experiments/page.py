@@ -102,7 +102,8 @@ def _suite(data: dict[str, Any], name: str) -> str:
             ("data", f"`data/{name}.json`"),
         ],
     )
-    return f"![{data['title']}](images/{name}.png)\n\n{drawing.table(data).markdown()}\n\n{facts.markdown()}"
+    shown = drawing.against(data) if data["kind"] == "sizes" else drawing.table(data)
+    return f"![{data['title']}](images/{name}.png)\n\n{shown.markdown()}\n\n{facts.markdown()}"
 
 
 def escapes(data: dict[str, Any]) -> Table:
