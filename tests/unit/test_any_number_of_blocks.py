@@ -133,6 +133,8 @@ def test_the_cost_of_an_update_is_measured_on_as_many_rows_as_it_has():
     # 4 x 12 rows, and those of one of three blocks once more
     assert [each["rows"] for each in found] == [48, 64]
     assert all(each["update_s"] > 0.0 and each["act_s"] > 0.0 for each in found)
+    # followers that imitate the leader take its block's rows twice more
+    assert update_cost.measure({**options, "num_blocks": 3, "awac_scale": 0.01}, 12, 1)["rows"] == 96
     table = update_cost.table(found)
     assert [row[:2] for row in table.rows] == [("1", "48"), ("3", "64")] and table.rows[1][5] == "1.333"
 

@@ -222,9 +222,11 @@ def _sizes(data: dict[str, Any], task: str, axes: Any) -> None:
             axes.axhline(mean[0], color=f"C{index}", linestyle="--", label=f"{label}, N = {next(iter(points)):,}")
             axes.axhspan(mean[0] - error[0], mean[0] + error[0], color=f"C{index}", alpha=0.15, linewidth=0)
             continue
-        axes.errorbar(list(points), mean, error, color=f"C{index}", marker="o", capsize=3, label=label)
-        for size, values in points.items():
-            axes.scatter([size] * len(values), values, color=f"C{index}", s=8, alpha=0.4, linewidths=0)
+        aside = 2.0 ** (0.1 * (index - (len(data["lines"]) - 1) / 2))  # so that lines do not hide one another
+        places = [size * aside for size in points]
+        axes.errorbar(places, mean, error, color=f"C{index}", marker="o", capsize=3, label=label)
+        for place, values in zip(places, points.values()):
+            axes.scatter([place] * len(values), values, color=f"C{index}", s=8, alpha=0.4, linewidths=0)
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.minorticks_off()

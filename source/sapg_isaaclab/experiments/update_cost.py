@@ -77,7 +77,7 @@ def measure(options: dict[str, Any], num_envs: int, updates: int, seed: int = 0)
     rows = cfg.rollouts * num_envs
     return {
         "policies": cfg.num_blocks,
-        "rows": rows + len(agent.pairs) * rows // cfg.num_blocks,
+        "rows": rows + (len(agent.pairs) + len(agent.imitation)) * rows // cfg.num_blocks,
         "update_s": statistics.median(learning[1:]),
         "act_s": statistics.median(acting[cfg.rollouts :]),
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before_mb,

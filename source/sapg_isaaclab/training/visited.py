@@ -105,5 +105,5 @@ def write(path: pathlib.Path, samples: list[dict[str, Any]], leader: int) -> Non
     Raises:
         OSError: If it cannot be written.
     """
-    arrays = {name: torch.cat([each[name] for each in samples]).numpy() for name in ("states", "iterations")}
-    write_atomically(path, lambda file: np.savez(file, **arrays, leader=np.asarray(leader)))
+    states, iterations = (torch.cat([each[name] for each in samples]).numpy() for name in ("states", "iterations"))
+    write_atomically(path, lambda file: np.savez(file, states=states, iterations=iterations, leader=np.asarray(leader)))
