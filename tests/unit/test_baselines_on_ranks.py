@@ -26,6 +26,7 @@ WORTH = {1: (1.0, 5.0, 9.0, 7.0), 5: (9.0, 8.0, 1.0, 7.0)}
 """What the episodes of each learner are worth, from an iteration on. Learners 0 and 1 are rank 0's, 2 and 3 rank 1's:
 those of rank 0 are replaced from rank 1 first, then the other way round."""
 POPULATION = {**SMALL, "num_blocks": M, "interval": 32, "mutation_rate": 0.5, "rnn_units": 8, "learning_epochs": 2}
+POPULATION |= {"mini_batches": 1}
 REPLAY = {
     "hidden_sizes": (16, 16),
     "rollouts": T,

@@ -169,10 +169,10 @@ class TaskEnv(DirectRLEnv):
 
     def _reset_idx(self, env_ids: Sequence[int] | torch.Tensor) -> None:
         super()._reset_idx(env_ids)
-        rows = torch.as_tensor(env_ids, dtype=torch.long, device=self.device)
         if self.pose_estimate is not None:
-            self.pose_estimate.restart(rows)
+            self.pose_estimate.restart(torch.as_tensor(env_ids, dtype=torch.long, device=self.device))
         if self._shortened is not None:
+            rows = torch.as_tensor(env_ids, dtype=torch.long, device=self.device)
             self._shortened.index_fill_(0, rows, False)
 
     def begin_within(self, steps: torch.Tensor) -> None:

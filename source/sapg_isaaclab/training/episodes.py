@@ -170,4 +170,4 @@ class EpisodeTracker:
         self.finished = list(state["finished"])
         self.has_successes = state["has_successes"]
         shortened = state.get("shortened")
-        self.shortened = None if shortened is None else shortened.to(self._running.device)
+        self.shortened = None if shortened is None else shortened.to(self._running.device, copy=True)
