@@ -34,6 +34,7 @@ def train() -> int:
             "task": option("--task"),
             "algorithm": option("--algorithm"),
             "num_envs": int(option("--num_envs")),
+            "ranks": int(os.environ.get("WORLD_SIZE", "1")),
             "seed": int(option("--seed")),
             "overrides": [word for word in sys.argv if "=" in word],
             "trainer": {"max_iterations": total},
@@ -45,7 +46,7 @@ def train() -> int:
         for iteration in range(first + 1, total + 1):
             if stop.requested:
                 return 0
-            row = {"iteration": iteration, "env_steps": iteration * ROLLOUTS * manifest["num_envs"],
+            row = {"iteration": iteration, "env_steps": iteration * ROLLOUTS * manifest["num_envs"] * manifest["ranks"],
                    "Leader/return": value(manifest["seed"], iteration), "Perf/env_steps_per_s": 500.0}  # fmt: skip
             file.write(json.dumps(row) + "\n")
             file.flush()

@@ -54,6 +54,11 @@ class Team:
             assert not isinstance(value, BaseException), error
         return [value for value, _ in results]
 
+    @property
+    def whole(self) -> bool:
+        """Whether all of them are still there."""
+        return all(process.is_alive() for process in self._processes)
+
     def close(self) -> None:
         """End the processes."""
         for end in self._ends:

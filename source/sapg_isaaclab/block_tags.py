@@ -32,18 +32,19 @@ def block_tags(tag: str, values: Mapping[int, float], num_blocks: int) -> dict[s
     return dict(zip(_summary_tags(tag), summary))
 
 
-def block_scalars(tag: str, values: Any) -> dict[str, Any]:
+def block_scalars(tag: str, values: Any, first: int = 0) -> dict[str, Any]:
     """The same of a tensor, on its device, for an environment's log.
 
     Args:
         tag: Tag with ``{}`` for the policy.
         values: Number of every policy. Tensor of shape (M,).
+        first: Number of the first of them, where other processes have others.
 
     Returns:
         Tensors without dimensions by tag: M, or three.
     """
     if len(values) <= MOST_BLOCKS:
-        return {tag.format(block): value for block, value in enumerate(values.unbind())}
+        return {tag.format(block): value for block, value in enumerate(values.unbind(), first)}
     return dict(zip(_summary_tags(tag), (values.amin(), values.median(), values.amax())))
 
 

@@ -68,9 +68,9 @@ TIPS = {
 }
 
 
-def make(task, **changes):
+def make(task, robot="AllegroKuka", **changes):
     """A task on the CPU, unwrapped and reset; ``changes`` are fields of its configuration or the usual choices."""
-    task_id = f"SAPG-AllegroKuka-{task}"
+    task_id = f"SAPG-{robot}-{task}"
     num_envs, physics = changes.pop("num_envs", 12), changes.pop("physics", "ovphysx")
     cfg = parse_env_cfg(task_id, device="cpu", num_envs=num_envs, overrides=[f"physics={physics}"])
     cfg.seed = 0
@@ -81,29 +81,29 @@ def make(task, **changes):
     return env
 
 
-def by_name(env, tensor):
-    """Columns of a joint tensor in the task's order, found by name."""
-    return torch.stack([tensor[:, env.robot.joint_names.index(name)] for name in JOINTS], dim=-1)
+def by_name(env, tensor, arm=0):
+    """Columns of an arm's joint tensor in the task's order, found by name."""
+    return torch.stack([tensor[:, env.arms[arm].robot.joint_names.index(name)] for name in JOINTS], dim=-1)
 
 
 def put_robot(env, joint_pos):
     """Put all robots somewhere, at rest, with targets to match."""
-    joint_pos = torch.as_tensor(joint_pos).expand(env.num_envs, 23).contiguous()
-    env.robot.write_joint_position_to_sim_index(position=joint_pos, joint_ids=env._joint_ids)
-    env.robot.write_joint_velocity_to_sim_index(velocity=torch.zeros_like(joint_pos), joint_ids=env._joint_ids)
-    env.targets.copy_(joint_pos.clamp(env.joint_lower, env.joint_upper))
+    joint_pos = torch.as_tensor(joint_pos).expand(env.num_envs, len(env.arms.lower)).contiguous()
+    env.arms.put(joint_pos, torch.zeros_like(joint_pos), torch.arange(env.num_envs, dtype=torch.int32))
+    env.targets.copy_(joint_pos.clamp(env.arms.lower, env.arms.upper))
 
 
 def park_robot(env):
     """Stretch the arms upwards, away from everything."""
-    put_robot(env, torch.zeros(23).clamp(env.joint_lower, env.joint_upper))
+    put_robot(env, torch.zeros_like(env.arms.lower).clamp(env.arms.lower, env.arms.upper))
 
 
 def hold_actions(env):
     """Actions that keep the present joint targets."""
-    lower, upper, targets = env.joint_lower[7:], env.joint_upper[7:], env.targets[:, 7:]
-    actions = torch.zeros(env.num_envs, 23)
-    actions[:, 7:] = (2.0 * targets - upper - lower) / (upper - lower)
+    lower, upper = env.arms.lower, env.arms.upper
+    actions = (2.0 * env.targets - upper - lower) / (upper - lower)
+    if env.cfg.arm_mode == "velocity":
+        actions[:, :7] = 0.0
     return actions
 
 
@@ -138,7 +138,7 @@ def random_return(env, steps=40):
     """Sum of rewards of random actions, per environment."""
     total, alive = torch.zeros(env.num_envs), torch.ones(env.num_envs, dtype=torch.bool)
     for _ in range(steps):
-        _, reward, terminated, truncated, _ = env.step(2.0 * torch.rand(env.num_envs, 23) - 1.0)
+        _, reward, terminated, truncated, _ = env.step(2.0 * torch.rand(env.num_envs, env.cfg.action_space) - 1.0)
         total += reward * alive
         alive &= ~(terminated | truncated)
     return total

@@ -15,7 +15,7 @@ def env():
 
 
 def test_kinematics_and_masses_are_those_of_ovphysx(env):
-    assert [env.robot.joint_names[i] for i in env._joint_ids] == JOINTS
+    assert [env.arms[0].robot.joint_names[i] for i in env.arms[0].joint_ids] == JOINTS
     put_robot(env, POSES["B"])
     env._measure()
     torch.testing.assert_close(env.measured.tips, torch.tensor(TIPS["B"]).expand(2, 4, 3), atol=1.6e-5, rtol=0)

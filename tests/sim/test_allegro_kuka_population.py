@@ -109,8 +109,25 @@ def test_each_block_has_a_tolerance_of_its_own(env):
     env._get_dones()
     assert env._near.tolist() == [True] * 4 + [False] * 4 + [True] * 4
     saved = env.state_dict()
-    env.curriculum.copy(1, 2)
+    env.curriculum.load_group(2, env.curriculum.group_state(1))
     assert env.curriculum.values["tolerance"].tolist() == pytest.approx([0.075, 0.0675, 0.0675])
     env.load_state_dict(saved)
     assert_same_state(env.state_dict(), saved)
     assert env.curriculum.values["tolerance"].tolist() == pytest.approx([0.075, 0.0675, 0.075])
+
+
+def test_a_shortened_first_episode_moves_no_curriculum_and_the_next_one_does(env):
+    park_robot(env)
+    last, late = env.max_episode_length - 2, torch.zeros(NUM_ENVS, dtype=torch.long)
+    late[BLOCK[2]] = last  # one step before they run out of time
+    env.begin_within(late)
+    assert env.step(hold_actions(env))[3].tolist() == [False] * 8 + [True] * 4
+    env.begin_within(late)
+    env.common_step_counter = 5000
+    for counted in (False, True):
+        env.successes.fill_(4.0)
+        env.episode_length_buf[BLOCK[2]] = last
+        env.step(hold_actions(env))
+        assert env._finished_successes.tolist() == [0.0] * 8 + [4.0 * counted] * 4
+    env.step(hold_actions(env))
+    assert env.curriculum.values["tolerance"].tolist() == pytest.approx([0.075, 0.075, 0.0675])

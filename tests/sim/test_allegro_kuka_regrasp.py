@@ -56,8 +56,8 @@ def test_spaces_and_rates(env):
 
 
 def test_drives_limits_and_masses_reach_the_engine(env):
-    data = env.robot.data
-    assert [env.robot.joint_names[i] for i in env._joint_ids] == JOINTS
+    data = env.arms[0].robot.data
+    assert [env.arms[0].robot.joint_names[i] for i in env.arms[0].joint_ids] == JOINTS
     limits = data.joint_limits.torch
     torch.testing.assert_close(by_name(env, limits[..., 0])[0], LOWER, atol=1e-5, rtol=0)
     torch.testing.assert_close(by_name(env, limits[..., 1])[0], UPPER, atol=1e-5, rtol=0)
@@ -71,7 +71,7 @@ def test_drives_limits_and_masses_reach_the_engine(env):
         (data.joint_friction_coeff, torch.tensor(friction)),
     ):
         torch.testing.assert_close(by_name(env, tensor.torch)[0], expected, rtol=1e-5, atol=0)
-    masses = dict(zip(env.robot.body_names, data.body_mass.torch[0].tolist()))
+    masses = dict(zip(env.arms[0].robot.body_names, data.body_mass.torch[0].tolist()))
     assert masses == pytest.approx({body.name: body.mass for body in KUKA_ALLEGRO.bodies}, rel=1e-5)
 
 
@@ -79,15 +79,15 @@ def test_drives_limits_and_masses_reach_the_engine(env):
 def test_forward_kinematics(env, pose):
     put_robot(env, POSES[pose])
     env._measure()
-    index = env.robot.body_names.index("iiwa7_link_7")
-    link_pos = env.robot.data.body_link_pos_w.torch[:, index] - env.scene.env_origins
+    index = env.arms[0].robot.body_names.index("iiwa7_link_7")
+    link_pos = env.arms[0].robot.data.body_link_pos_w.torch[:, index] - env.scene.env_origins
     position, quat = LINK_7[pose]
     # check values are rounded to 1e-5 m
-    palm, tips = env.measured.palm_pos, env.measured.tips
+    palm, tips = env.measured.palm_pos[:, 0], env.measured.tips
     for measured, expected in ((link_pos, position), (palm, PALM_CENTER[pose]), (tips, TIPS[pose])):
         expected = torch.tensor(expected).expand_as(measured)
         torch.testing.assert_close(measured, expected, atol=1.6e-5, rtol=0)
-    dot = (env.measured.palm_quat * torch.tensor(quat)).sum(-1).abs()
+    dot = (env.measured.palm_quat[:, 0] * torch.tensor(quat)).sum(-1).abs()
     torch.testing.assert_close(dot, torch.ones(NUM_ENVS), atol=1e-5, rtol=0)
 
 
@@ -121,18 +121,18 @@ def test_observation_item_by_item(env):
     for _ in range(4):
         before = (env.closest_keypoint.clone(), env.closest_tip.clone(), env.lifted.clone())
         obs, reward, terminated, truncated, _ = env.step(random_actions())
-    obs, data, robot = obs["policy"], env.object.data, env.robot.data
+    obs, data, robot = obs["policy"], env.object.data, env.arms[0].robot.data
     keep = ~(terminated | truncated | env._reached)
     origins = env.scene.env_origins
     joint_pos, joint_vel = by_name(env, robot.joint_pos.torch), by_name(env, robot.joint_vel.torch)
-    palm = env.robot.body_names.index("iiwa7_link_7")
+    palm = env.arms[0].robot.body_names.index("iiwa7_link_7")
     palm_quat = robot.body_link_quat_w.torch[:, palm]
     turn = Rotation.from_quat(palm_quat.numpy())
     palm_pos = robot.body_link_pos_w.torch[:, palm] - origins
     palm_pos = palm_pos + torch.tensor(turn.apply([0.0, -0.02, 0.16])).float()
     tips = []
     for finger, reach in (("index", 0.05), ("middle", 0.05), ("ring", 0.05), ("thumb", 0.06)):
-        link = env.robot.body_names.index(f"{finger}_link_3")
+        link = env.arms[0].robot.body_names.index(f"{finger}_link_3")
         turn = Rotation.from_quat(robot.body_link_quat_w.torch[:, link].numpy())
         tips.append(
             robot.body_link_pos_w.torch[:, link] - origins + torch.tensor(turn.apply([reach, 0.005, 0])).float()
@@ -196,7 +196,7 @@ def test_reward_equals_the_formula_on_the_states(env):
         tip_gain = np.where(reset_tips, 0.0, np.clip(closest_tip - tip, 0, 10)).sum(-1)
         gain = np.where(np.isinf(closest_keypoint), 0.0, np.clip(closest_keypoint - keypoint, 0, 100))
         closest_tip, closest_keypoint = np.minimum(closest_tip, tip), np.minimum(closest_keypoint, keypoint)
-        speed = by_name(env, env.robot.data.joint_vel.torch).abs().numpy()
+        speed = by_name(env, env.arms[0].robot.data.joint_vel.torch).abs().numpy()
         expected = (
             50 * tip_gain * (1 - lifted)
             + 20 * np.clip(height, 0, 0.5) * (1 - lifted)
@@ -373,7 +373,7 @@ def test_arm_moves_its_targets_and_hand_goes_to_them(env):
     env.step(actions)
     torch.testing.assert_close(env.targets[:, :7], (start[:, :7] + 1 / 6).clamp(max=UPPER[:7]))
     torch.testing.assert_close(env.targets[:, 7:], UPPER[7:].expand(NUM_ENVS, 16))
-    held = by_name(env, env.robot.data.joint_pos_target.torch)
+    held = by_name(env, env.arms[0].robot.data.joint_pos_target.torch)
     torch.testing.assert_close(held, env.targets)
     env.step(torch.zeros(NUM_ENVS, 23))
     torch.testing.assert_close(env.targets[:, :7], (start[:, :7] + 1 / 6).clamp(max=UPPER[:7]))
@@ -432,8 +432,8 @@ def test_reset_distributions(env):
     joint_pos, joint_vel, positions, quats, goals, probabilities = [], [], [], [], [], []
     for _ in range(50):
         env.reset()
-        joint_pos.append(by_name(env, env.robot.data.joint_pos.torch))
-        joint_vel.append(by_name(env, env.robot.data.joint_vel.torch))
+        joint_pos.append(by_name(env, env.arms[0].robot.data.joint_pos.torch))
+        joint_vel.append(by_name(env, env.arms[0].robot.data.joint_vel.torch))
         positions.append(env.object_pos - torch.tensor([0.0, 0.0, 0.63]))
         quats.append(env.object_quat.clone())
         goals.append(env.goal_pos.clone())
@@ -489,7 +489,7 @@ def test_joints_that_the_engine_left_beyond_their_limits_are_put_back(env, monke
     speed[:3, index] = 3.0
 
     def put_beyond():
-        env.robot.write_joint_state_to_sim_index(position=beyond, velocity=speed, joint_ids=env._joint_ids)
+        env.arms.put(beyond, speed, torch.arange(NUM_ENVS, dtype=torch.int32))
 
     monkeypatch.setattr(env.stops, "tolerance", math.inf)
     put_beyond()
@@ -505,7 +505,7 @@ def test_joints_that_the_engine_left_beyond_their_limits_are_put_back(env, monke
     torch.testing.assert_close(env.joint_vel[:4, index], torch.tensor([3.0, 0.0, 0.0, 0.0]))
     # the fingertip follows at once: measurements of this very step see it
     env._measure()
-    tips = env.measured.tips[:, 0] - env.measured.palm_pos
+    tips = env.measured.tips[:, 0] - env.measured.palm_pos[:, 0]
     torch.testing.assert_close(tips[1], tips[2], atol=1e-5, rtol=0)
 
 

@@ -18,7 +18,7 @@ from toy_env import ToyEnv
 torch.set_num_threads(1)
 
 ALLEGRO = "SAPG-Allegro-Reorient"
-TASKS = [ALLEGRO, "SAPG-Shadow-Reorient", "SAPG-AllegroKuka-Regrasp"]
+TASKS = [ALLEGRO, "SAPG-Shadow-Reorient", "SAPG-AllegroKuka-Regrasp", "SAPG-AllegroKukaTwoArms-Reorient"]
 
 
 def make(task, num_envs=4, **changes):
@@ -99,7 +99,7 @@ def test_a_file_drives_the_task_as_its_policy_would(task, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_description_makes_the_tasks_observations_and_joint_targets(task, tmp_path):
-    env, interface = make(task, **({"action_smoothing": 0.7} if "Kuka" not in task else {"hand_smoothing": 0.7}))
+    env, interface = make(task, action_smoothing=0.7)
     _, policy = exported(interface, tmp_path, ".onnx", num_blocks=1)
     env.reset()
     targets = policy.joint_targets(env.targets)
@@ -112,10 +112,15 @@ def test_description_makes_the_tasks_observations_and_joint_targets(task, tmp_pa
     values = kuka_values(env, actions) if "Kuka" in task else in_hand_values(env, actions)
     made = policy.observe({name: np.asarray(value).reshape(env.num_envs, -1) for name, value in values.items()})
     np.testing.assert_allclose(made, observations.numpy(), atol=2e-6)
-    robot = env.robot if "Kuka" in task else env.hand
-    assert policy.joint_names == [name for name in policy.joint_names if name in robot.joint_names]
+    robots = {"robot": env.hand} if "Kuka" not in task else dict(zip(env.cfg.arms, [arm.robot for arm in env.arms]))
+    joints = {
+        f"{arm}_{joint}" if len(robots) > 1 else joint: (robot, column)
+        for arm, robot in robots.items()
+        for column, joint in enumerate(robot.joint_names)
+    }
+    assert joints.keys() >= set(policy.joint_names)
     for joint in interface["actions"]["joints"]:
-        column = robot.joint_names.index(joint["name"])
+        robot, column = joints[joint["name"]]
         for name, read in {
             "stiffness": robot.data.joint_stiffness,
             "damping": robot.data.joint_damping,
@@ -124,10 +129,11 @@ def test_description_makes_the_tasks_observations_and_joint_targets(task, tmp_pa
             "armature": robot.data.joint_armature,
         }.items():
             assert read.torch[0, column].item() == pytest.approx(joint[name], rel=1e-5), (joint["name"], name)
-    base = robot.data.root_link_pose_w.torch[0].clone()
-    base[:3] -= env.scene.env_origins[0]
-    expected = interface["frames"]["environment"]["robot_base"]
-    np.testing.assert_allclose(base.numpy(), [*expected["pos"], *expected["quat"]], atol=1e-5)
+    for name, robot in robots.items():
+        base = robot.data.root_link_pose_w.torch[0].clone()
+        base[:3] -= env.scene.env_origins[0]
+        expected = interface["frames"]["environment"][f"{name}_base"]
+        np.testing.assert_allclose(base.numpy(), [*expected["pos"], *expected["quat"]], atol=1e-5)
     env.close()
 
 
@@ -157,23 +163,26 @@ def in_hand_values(env, actions):
 
 def kuka_values(env, actions):
     """Items in SI units."""
-    palm, velocity = env.measured.palm_pos, env.measured.palm_vel
+    measured, palms = env.measured, {}
+    for arm, prefix in enumerate(env.cfg.arm_prefixes()):
+        palms[f"{prefix}palm_quat"] = measured.palm_quat[:, arm]
+        palms[f"{prefix}palm_lin_vel"] = measured.palm_vel[:, arm, :3]
+        palms[f"{prefix}palm_ang_vel"] = measured.palm_vel[:, arm, 3:]
+    closest_tip = {"closest_tip": env.shown_tip} if env.cfg.observe_closest_tip else {}
     return {
         "joint_pos": env.joint_pos,
         "joint_vel": env.joint_vel,
-        "palm_pos": palm,
-        "palm_quat": env.measured.palm_quat,
-        "palm_lin_vel": velocity[:, :3],
-        "palm_ang_vel": velocity[:, 3:],
+        "palm_pos": measured.palm_pos,
+        **palms,
         "object_quat": env.object_quat,
         "object_lin_vel": env.object.data.root_lin_vel_w.torch,
         "object_ang_vel": env.object.data.root_ang_vel_w.torch,
-        "tips_from_palm": env.measured.tips - palm.unsqueeze(1),
-        "keypoints_from_palm": env.measured.keypoints - palm.unsqueeze(1),
-        "keypoints_from_goal": env.measured.keypoints_from_goal,
+        "tips_from_palm": measured.tips_from_palm,
+        "keypoints_from_palm": measured.from_palms(measured.keypoints),
+        "keypoints_from_goal": measured.keypoints_from_goal,
         "object_scale": env.object_edges,
         "closest_keypoint": env.shown_keypoint,
-        "closest_tip": env.shown_tip,
+        **closest_tip,
         "lifted": env.shown_lifted,
         "progress": np.log1p(env.episode_length_buf.numpy() / 10.0),
         "successes": np.log1p(env.successes.numpy()),

@@ -78,10 +78,26 @@ def test_a_block_moves_by_its_own_successes_and_is_saved(fresh):
     assert objective[FIRST].tolist() == [0.0] * 12
     assert objective[SECOND].tolist() == pytest.approx([0.01 + 0.5 * (0.08 / (math.pi - 0.8) + 0.1)] * 12, rel=1e-4)
     saved = fresh.state_dict()
-    fresh.curriculum.copy(1, 0)
+    fresh.curriculum.load_group(0, fresh.curriculum.group_state(1))
     assert fresh.curriculum.state_dict() != saved["curriculum"]
     fresh.load_state_dict(saved)
     assert_same_state(fresh.state_dict(), saved)
+
+
+def test_a_shortened_first_episode_moves_no_curriculum_and_the_next_one_does(fresh):
+    last, late = fresh.max_episode_length - 2, torch.zeros(NUM_ENVS, dtype=torch.long)
+    late[SECOND] = last  # one step before they run out of time
+    fresh.begin_within(late)
+    fresh.common_step_counter = 100
+    for counted in (False, True):
+        fresh.successes.fill_(2.0)
+        fresh.episode_length_buf[SECOND] = last
+        _, _, _, truncated, _ = fresh.step(hold_actions(fresh))
+        assert truncated.tolist() == [False] * 12 + [True] * 12
+        assert (fresh._finished_successes >= 2.0).tolist() == [False] * 12 + [counted] * 12
+        assert counted or not fresh._finished_successes.any()
+    fresh.step(hold_actions(fresh))
+    assert fresh.curriculum.values["goal_angle"].tolist() == pytest.approx([0.8, 0.88])
 
 
 def test_at_its_end_goals_are_those_of_the_official_task(fresh):

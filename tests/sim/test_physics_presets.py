@@ -7,7 +7,14 @@ from isaaclab_physx.physics import PhysxCfg
 from isaaclab_tasks.utils import parse_env_cfg
 from sim_env import TASK_ID
 
-from sapg_isaaclab.tasks.physics import PER_ENV, PHYSICS_NAMES, PhysicsPresets, contact_buffers, fit_contact_buffers
+from sapg_isaaclab.tasks.physics import (
+    PER_ENV,
+    PHYSICS_NAMES,
+    PhysicsPresets,
+    contact_buffers,
+    fit_contact_buffers,
+    fit_newton_buffers,
+)
 
 
 def test_names_are_the_presets():
@@ -52,3 +59,14 @@ def test_buffers_grow_and_never_shrink():
     assert physics.gpu_max_rigid_contact_count == 2**24
     with pytest.raises(ValueError, match="num_envs=0 is not allowed"):
         contact_buffers(0)
+
+
+def test_mujoco_has_rows_for_every_robot_unless_somebody_chose_them():
+    physics = parse_env_cfg(TASK_ID, overrides=["physics=newton_mjwarp"]).sim.physics
+    for robots, njmax in ((1, 200), (2, 400), (2, 400)):
+        fit_newton_buffers(physics, robots)
+        assert (physics.solver_cfg.njmax, physics.solver_cfg.nconmax) == (njmax, njmax // 2)
+    physics.solver_cfg.njmax = 60
+    fit_newton_buffers(physics, 2)
+    assert physics.solver_cfg.njmax == 60
+    fit_newton_buffers(OvPhysxCfg(), 2)

@@ -84,9 +84,9 @@ def test_a_scripted_arm_lifts_a_cube_and_is_paid_for_it_once():
     start, start_rot, _ = palm_of(env.joint_pos[:, :7].double().numpy())
     env._measure()
     center = (0.00814, 0.00626, 0.00537)  # the task's palm centre in the frame of the palm [m]
-    np.testing.assert_allclose(start + start_rot @ center, env.measured.palm_pos.numpy(), atol=1e-4)
+    np.testing.assert_allclose(start + start_rot @ center, env.measured.palm_pos[:, 0].numpy(), atol=1e-4)
 
-    lower, upper = env.joint_lower[7:].numpy(), env.joint_upper[7:].numpy()
+    lower, upper = env.arms.lower[7:].numpy(), env.arms.upper[7:].numpy()
     total, lifts, bonus = (torch.zeros(NUM_ARMS) for _ in range(3))
     alive = torch.ones(NUM_ARMS, dtype=torch.bool)
     up = np.array([0.0, 0.0, 0.15])

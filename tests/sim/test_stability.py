@@ -110,7 +110,7 @@ def run(env, hand, joint_ids, measure, worst=None):
 def test_arm_and_cuboids_stay_out_of_the_table(task):
     env = gym.make(f"SAPG-AllegroKuka-{task}", num_envs=NUM_ENVS, device="cpu", seed=0).unwrapped
     env.reset()
-    names = env.robot.body_names
+    names = env.arms[0].robot.body_names
     rows, points = corners_of(KUKA_ALLEGRO, names)
     table_half = torch.tensor(TABLE_SIZE) / 2.0
     table_center, half_edges = torch.tensor(TABLE_CENTER), env.object_edges / 2.0
@@ -119,7 +119,7 @@ def test_arm_and_cuboids_stay_out_of_the_table(task):
         origins = env.scene.env_origins.unsqueeze(1)
         corners = env.object_pos.unsqueeze(1) + rotate(env.object_quat.unsqueeze(1), CORNERS * half_edges.unsqueeze(1))
         worst.see("cuboid in the table [m]", depth_in_box(corners - table_center, table_half)[settled])
-        poses = env.robot.data.body_link_pose_w.torch[:, rows]
+        poses = env.arms[0].robot.data.body_link_pose_w.torch[:, rows]
         hand = poses[..., :3] - origins
         hand = hand.unsqueeze(2) + rotate(poses[..., None, 3:], points)
         depth = depth_in_box(hand - table_center, table_half)
@@ -130,14 +130,14 @@ def test_arm_and_cuboids_stay_out_of_the_table(task):
     watched, hold_stops = Worst(), env.stops.hold
 
     def watch_stops(joint_pos, joint_vel):
-        excess = overshoot(joint_pos, env.joint_lower, env.joint_upper)
+        excess = overshoot(joint_pos, env.arms.lower, env.arms.upper)
         watched.see("joint beyond its limit, as the engine left it [rad]", excess)
         watched.count("joints put back", excess > env.cfg.joint_limit_tolerance)
         watched.count("joints beyond by 0.01 rad, as the engine left them", excess > LIMIT_TOLERANCE)
         hold_stops(joint_pos, joint_vel)
 
     env.stops.hold = watch_stops
-    worst = run(env, env.robot, env._joint_ids, measure, watched)
+    worst = run(env, env.arms[0].robot, env.arms[0].joint_ids, measure, watched)
     env.close()
     assert watched.counts["joints put back"] < 2e-4 * STEPS * NUM_ENVS * 23
     assert worst["joint beyond its limit, as the engine left it [rad]"] < 1.0

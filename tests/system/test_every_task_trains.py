@@ -17,6 +17,7 @@ RUNS = {
     "SAPG-AllegroKuka-Regrasp": ["presets=small"],
     "SAPG-AllegroKuka-Throw": ["presets=small"],
     "SAPG-AllegroKuka-Reorient": ["presets=small_recurrent"],
+    "SAPG-AllegroKukaTwoArms-Reorient": ["presets=small_recurrent"],
 }
 
 

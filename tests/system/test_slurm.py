@@ -71,11 +71,10 @@ def wait_for_ranks(process, folder, ranks):
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("algorithm", ["dexpbt", "pql"])
 @pytest.mark.parametrize("variables", [{"SLURM_GPUS_ON_NODE": "1"}, {"RANKS_PER_NODE": "1"}], ids=["gpus", "asked"])
-def test_one_process_starts_without_torchrun_stops_and_goes_on(job, tmp_path, algorithm, variables):
-    # these algorithms refuse --distributed; the task is of a module of somebody else's
-    options = ["my_tasks:Toy", "--algorithm", algorithm, "agent.rollouts=4"]
+def test_one_process_starts_without_torchrun_stops_and_goes_on(job, tmp_path, variables):
+    # an algorithm of somebody else's may refuse --distributed, and so is the task
+    options = ["my_tasks:Toy", "--algorithm", "pql", "agent.rollouts=4"]
     first = job(*options, **variables)
     wait_for_ranks(first, tmp_path, [0])
     first.send_signal(signal.SIGUSR1)
@@ -92,18 +91,19 @@ def test_one_process_starts_without_torchrun_stops_and_goes_on(job, tmp_path, al
 
 
 def test_the_time_limit_stops_all_ranks_and_the_job_is_queued_again_and_goes_on(job, tmp_path):
-    first = job("Toy", "--num_envs", "6", "agent.rollouts=4")
+    options = ["Toy", "--algorithm", "dexpbt", "--num_envs", "6", "agent.rollouts=4"]
+    first = job(*options)
     wait_for_ranks(first, tmp_path, [0, 1])
     first.send_signal(signal.SIGUSR1)
     _, errors = first.communicate(timeout=60)
     assert first.returncode == 0, errors
     assert (tmp_path / "scontrol.log").read_text() == "requeue 77\n"
     tail = "--distributed --log_root logs/sapg/job_77"
-    expected = [f"{rank} 2 --task Toy --num_envs 6 agent.rollouts=4 {tail}" for rank in (0, 1)]
+    expected = [f"{rank} 2 --task {' '.join(options)} {tail}" for rank in (0, 1)]
     assert sorted((tmp_path / "calls.log").read_text().splitlines()) == expected
 
     # what Slurm does with a job that is queued again: the same script with the same arguments
-    second = job("Toy", "--num_envs", "6", "agent.rollouts=4")
+    second = job(*options)
     _, errors = second.communicate(timeout=120)
     assert second.returncode == 0, errors
     resumed = [f"{rank} 2 --resume latest {tail}" for rank in (0, 1)]

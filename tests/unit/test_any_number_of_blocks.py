@@ -155,6 +155,8 @@ def test_the_cost_of_an_update_is_measured_on_as_many_rows_as_it_has():
     found = [update_cost.measure({**options, "num_blocks": blocks}, 12, 2) for blocks in (1, 3)]
     # 4 x 12 rows, and those of one of three blocks once more
     assert [each["rows"] for each in found] == [48, 64] and all(each["update_s"] > 0.0 for each in found)
+    # followers that imitate the leader take its block's rows twice more
+    assert update_cost.measure({**options, "num_blocks": 3, "awac_scale": 0.01}, 12, 1)["rows"] == 96
     rows = update_cost.table(found).rows
     assert [row[:2] for row in rows] == [("1", "48"), ("3", "64")] and rows[1][4] == "1.333"
 

@@ -11,6 +11,7 @@ import time
 import pytest
 
 import stub_program
+from sapg_isaaclab.experiments import campaign as campaigns
 from sapg_isaaclab.experiments import cost, drawing, evidence
 from sapg_isaaclab.experiments.campaign import Campaign
 from sapg_isaaclab.experiments.suites import Place
@@ -70,6 +71,26 @@ def test_any_other_configuration_is_another_run(tmp_path, calls, monkeypatch):
         assert campaign(tmp_path, any_code=True).shelf().find(trial()).iteration == 5
     path.write_text(json.dumps(manifest | {"init_from": "somewhere"}))
     assert campaign(tmp_path, any_code=True).shelf().find(trial()).run is None
+
+
+def test_several_ranks_train_one_run_and_one_process_evaluates_it(tmp_path, calls, monkeypatch):
+    torchrun = tmp_path / "torchrun.py"  # starts one of the ranks, which is enough
+    torchrun.write_text(
+        "import os, sys\n"
+        "os.environ['WORLD_SIZE'] = sys.argv[1].removeprefix('--nproc_per_node=')\n"
+        "os.execv(sys.executable, [sys.executable, *sys.argv[2:]])\n"
+    )
+    monkeypatch.setattr(campaigns, "TORCHRUN", (str(torchrun),))
+    shared, lines = trial(ranks=2), []
+    work = campaign(tmp_path, devices=("cuda:0",))
+    assert work.carry_out([shared], lines.append) == 0
+    train, evaluate = (tmp_path / "calls.txt").read_text().splitlines()
+    assert "--num_envs 24 " in train and train.endswith(f"--device cuda --distributed --log_root {tmp_path}/logs")
+    assert evaluate.startswith("evaluate ") and "--distributed" not in evaluate and "2 ranks" in lines[0]
+    shelf = work.shelf()
+    assert shelf.find(shared).iteration == 5 and len(shelf.alike(TASK, "ppo", 48, 2)) == 1
+    for other in (trial(), trial(num_envs=24), trial(ranks=4), trial(num_envs=96, ranks=4)):
+        assert shelf.find(other).run is None
 
 
 def test_runs_of_several_ranks_are_not_taken_for_those_of_one(tmp_path, calls):
@@ -227,3 +248,15 @@ def test_published_numbers_stand_beside_ours_at_the_papers_scale_only(tmp_path):
     data = evidence.collect("table1", "paper", {Place(TASK, "ppo", 24_576, 1): trial()}, campaign(tmp_path).shelf(), 7)
     assert drawing.table(data).rows == [("PPO", drawing.NOTHING), ("PPO, published", "1.01e4 ± 6.31e2")]
     assert len(drawing.table({**data, "scale": "laptop"}).rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("row", "best"),
+    [
+        ({"Leader/return": 9.0}, None),
+        ({"Block_0/return": 1.0, "Block_11/return": 3.0, "Block_1/return": 2.0, "Block_1/length": 8.0}, 3.0),
+        ({"Blocks/return_lowest": 1.0, "Blocks/return_median": 2.0, "Blocks/return_highest": 4.0}, 4.0),
+    ],
+)
+def test_best_of_the_policies_however_they_are_logged(row, best):
+    assert evidence._best_policy(row, "return") == best

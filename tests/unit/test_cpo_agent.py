@@ -14,7 +14,7 @@ from sapg_isaaclab.agents.gaussian import gaussian_log_prob
 from sapg_isaaclab.agents.ranks import ALONE
 from sapg_isaaclab.agents.sapg import SapgCfg
 from sapg_isaaclab.agents.sapg.batch import Piece, minibatch_bounds
-from sapg_isaaclab.agents.sapg.cfg import PRESETS
+from sapg_isaaclab.agents.sapg.presets import PRESETS
 from toy_env import ToyEnv, check_resume, run
 
 M, B, T = 3, 4, 4

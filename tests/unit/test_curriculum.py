@@ -112,7 +112,7 @@ def test_each_group_has_its_own_tolerance():
 def test_a_group_takes_over_another_and_is_saved():
     c = curriculum(groups=3)
     c.update(3000, torch.tensor([0.0, 3.0, 0.0]))
-    c.copy(1, 2)
+    c.load_group(2, c.group_state(1))
     assert c.values["tolerance"].tolist() == pytest.approx([0.075, 0.0675, 0.0675])
     c.update(5999, torch.full((3,), 3.0))
     assert c.values["tolerance"].tolist() == pytest.approx([0.0675, 0.0675, 0.0675])
@@ -171,7 +171,7 @@ def test_two_numbers_of_groups_are_copied_and_saved():
     resumed = two_numbers(groups=2)
     resumed.load_state_dict(c.state_dict())
     assert resumed.state_dict() == c.state_dict()
-    c.copy(1, 0)
+    c.load_group(0, c.group_state(1))
     assert c.values["goal_angle"].tolist() == [2.0, 2.0]
     assert c.values["tolerance"].tolist() == pytest.approx([0.1, 0.1])
     with pytest.raises(KeyError):

@@ -302,7 +302,7 @@ def test_agent_is_restored_from_its_state_alone(name):
 def _policy_state(agent):
     """The part of the agent's state that holds its policies, of an agent that only acts."""
     if hasattr(agent, "learners"):
-        states = [{"policies": learner.policies.state_dict()} for learner in agent.learners]
+        states = [{"policies": learner.policies.state_dict()} for learner in agent.learners.values()]
         return {"learners": states, "leader": 0}
     if hasattr(agent, "policies"):
         return {"policies": agent.policies.state_dict()}

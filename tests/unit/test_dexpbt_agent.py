@@ -9,6 +9,7 @@ import torch
 from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.dexpbt.objective import Objectives
+from sapg_isaaclab.agents.dexpbt.selection import Verdict
 from sapg_isaaclab.runs import checkpoint
 from sapg_isaaclab.runs.run_folder import RunFolder
 from sapg_isaaclab.training.trainer import Trainer, TrainerCfg
@@ -43,7 +44,7 @@ def weights_and_optimiser(learner) -> dict:
 def compare(agent, objectives, best=None) -> None:
     """The end of an interval with the given objectives."""
     agent.objectives.now, agent.objectives.best = list(objectives), list(best or objectives)
-    agent._compare()
+    agent.compare()
 
 
 def test_each_learner_sees_its_own_rows_only():
@@ -60,14 +61,14 @@ def test_each_learner_sees_its_own_rows_only():
             return observations, rewards, terminated, truncated, infos
 
     agent, env = make_population(Marked, rewards_scale=1.0, timeout_bootstrap="final_obs", normalize_observations=False)
-    for learner in agent.learners:
+    for learner in agent.learners.values():
         learner.update = lambda **_: None
         learner.metrics = {tag: 0.0 for tag in ("Loss/x", "Policy/learning_rate", "Block_0/std", "Block_0/entropy")}
     sent = []
     step = env.step
     env.step = lambda actions: (sent.append(actions), step(actions))[1]
     run(agent, env, 4)
-    for block, learner in enumerate(agent.learners):
+    for block, learner in agent.learners.items():
         envs = torch.arange(4 * block, 4 * block + 4.0)
         rollout = learner.memory.rollout
         assert rollout.batch_size == (4, 4)
@@ -127,7 +128,7 @@ def test_a_learner_in_a_population_does_what_a_lone_one_does():
     assert differences(lone.learner.state_dict(), agent.learners[1].learner.state_dict()) == []
     assert differences(lone.policies.state_dict(), agent.learners[1].policies.state_dict()) == []
     assert lone.metrics["Policy/learning_rate"] == agent.metrics["Block_1/learning_rate"]
-    expected = sum(learner.metrics["Loss/value"] for learner in agent.learners) / 3
+    expected = sum(learner.metrics["Loss/value"] for learner in agent.learners.values()) / 3
     assert agent.metrics["Loss/value"] == pytest.approx(expected)
 
 
@@ -148,23 +149,24 @@ def test_a_fresh_run_begins_with_a_mutation_of_every_learner():
 def test_hyperparameters_reach_their_learner_and_its_environments_alone():
     agent, env = make_population(mutation_rate=0.0)
     agent.cfg.mutation_rate = 1.0
-    agent._mutate(1, "mutate", "because", agent.hyperparameters[1])
+    agent.population.mutate(1, agent.population.hyperparameters[1], Verdict("mutate", "because"))
+    agent.settings.write(1, agent.population.hyperparameters[1])
     changed = agent.decisions[-1]["changed"]
-    assert changed.keys() == agent.hyperparameters[1].keys() and len(changed) == 9
-    assert agent.learners[1].cfg.ratio_clip == agent.hyperparameters[1]["agent.ratio_clip"] != 0.2
+    assert changed.keys() == agent.population.hyperparameters[1].keys() and len(changed) == 9
+    assert agent.learners[1].cfg.ratio_clip == agent.population.hyperparameters[1]["agent.ratio_clip"] != 0.2
     assert agent.learners[1].cfg.learning_epochs in (4, 6)
     for other in (0, 2):
         assert agent.learners[other].cfg.ratio_clip == agent.cfg.ratio_clip == 0.2
-        assert agent.hyperparameters[other]["agent.ratio_clip"] == 0.2
+        assert agent.population.hyperparameters[other]["agent.ratio_clip"] == 0.2
     factor = env.reward_weights["distance"]
     assert torch.equal(factor[:4], torch.ones(4)) and torch.equal(factor[8:], torch.ones(4))
-    assert factor[4:8].tolist() == pytest.approx([agent.hyperparameters[1]["reward.distance"]] * 4)
-    assert changed["reward.alive"] == [-0.5, agent.hyperparameters[1]["reward.alive"]]
+    assert factor[4:8].tolist() == pytest.approx([agent.population.hyperparameters[1]["reward.distance"]] * 4)
+    assert changed["reward.alive"] == [-0.5, agent.population.hyperparameters[1]["reward.alive"]]
     # and the reward with it: two environments in the same state, in blocks 0 and 1
     env.reset()
     env.position[4], env.goal[4], env.age[:] = env.position[0], env.goal[0], 0
     _, rewards, *_ = env.step(torch.zeros(12, 2))
-    distance, alive = (agent.hyperparameters[1][f"reward.{name}"] for name in ("distance", "alive"))
+    distance, alive = (agent.population.hyperparameters[1][f"reward.{name}"] for name in ("distance", "alive"))
     assert rewards[4].item() == pytest.approx((rewards[0].item() + 0.5) * distance + alive, rel=1e-5)
 
 
@@ -175,8 +177,8 @@ def test_a_replacement_takes_over_everything_and_leaves_the_donor_alone():
     donor, target = agent.learners[0], agent.learners[2]
     before, other = weights_and_optimiser(donor), weights_and_optimiser(agent.learners[1])
     assert differences(before["policies"]["model"], target.policies.state_dict()["model"])
-    donor.cfg.ratio_clip = agent.hyperparameters[0]["agent.ratio_clip"] = 0.123
-    agent.frames = 77
+    donor.cfg.ratio_clip = agent.population.hyperparameters[0]["agent.ratio_clip"] = 0.123
+    agent.population.frames = 77
     compare(agent, [5.0, 3.0, 0.0])
     decision = agent.decisions[-1]
     assert decision["action"] == "replace" and (decision["learner"], decision["donor"]) == (2, 0)
@@ -186,7 +188,7 @@ def test_a_replacement_takes_over_everything_and_leaves_the_donor_alone():
     # recurrent states of the target alone are forgotten, and so is its objective
     assert target._state is None and donor._state is not None
     assert agent.objectives.now == [5.0, 3.0, None]
-    assert agent._changed_at == [0, 0, 77] and agent.frames == 77
+    assert agent.population.changed_at == [0, 0, 77] and agent.population.frames == 77
     # nothing is shared: the target's next updates are its own
     for learner in (donor, agent.learners[1]):
         learner.update = lambda **_: None
@@ -200,10 +202,10 @@ def test_a_learner_that_mutates_keeps_weights_and_curriculum():
     env.curriculum.values["tolerance"].copy_(torch.tensor([0.3, 0.5, 0.7]))
     run(agent, env, 4)
     before = weights_and_optimiser(agent.learners[2])
-    agent.hyperparameters[1]["agent.ratio_clip"] = 0.11
+    agent.population.hyperparameters[1]["agent.ratio_clip"] = 0.11
     bases = set()
     for _ in range(20):
-        agent._apply(2, {**agent.hyperparameters[2], "agent.ratio_clip": 0.22})
+        agent.population.hyperparameters[2]["agent.ratio_clip"] = 0.22
         # 0.01 behind the best, whose share is 0.05
         compare(agent, [0.995, 1.0, 0.99])
         assert agent.decisions[-1]["action"] == "mutate" and agent.decisions[-1]["donor"] == 1
@@ -224,7 +226,7 @@ def test_comparisons_come_with_every_interval_and_are_told_apart():
         new = agent.decisions[3 + len(seen) :]
         seen += [(iteration, decision["learner"], decision["action"]) for decision in new]
         json.dumps(new)
-        assert agent.frames == 16 * iteration
+        assert agent.population.frames == 16 * iteration
     keep = [(iteration, learner, "keep") for iteration in (2, 4) for learner in range(3)]
     assert seen == [*keep, (6, 0, "replace"), (6, 1, "keep"), (6, 2, "keep")]
     assert len(agent.decisions) == 3 + 9
@@ -296,7 +298,8 @@ def test_only_the_newest_episodes_count():
 
 def test_ranked_by_rewards_the_rewards_do_not_mutate():
     agent, env = make_population(RankedByReward, interval=10**9)
-    assert agent.reward_weights == {} and agent.hyperparameters[0].keys() == {f"agent.{n}" for n in agent.cfg.mutated}
+    assert agent.settings.reward_weights == {}
+    assert agent.population.hyperparameters[0].keys() == {f"agent.{name}" for name in agent.cfg.mutated}
     run(agent, env, 8)
     assert None not in agent.objectives.now and agent.objectives.now[0] < 0.0
     with pytest.raises(ValueError, match="'distance'; it must be empty, for this environment offers none"):
@@ -305,7 +308,7 @@ def test_ranked_by_rewards_the_rewards_do_not_mutate():
 
 def test_chosen_weights_of_the_reward():
     agent, _ = make_population(mutated_rewards=("alive",), mutated=("ratio_clip",))
-    assert agent.hyperparameters[0].keys() == {"agent.ratio_clip", "reward.alive"}
+    assert agent.population.hyperparameters[0].keys() == {"agent.ratio_clip", "reward.alive"}
     with pytest.raises(ValueError, match="agent.mutated_rewards has 'drop'; it must be one of distance, alive"):
         make_population(mutated_rewards=("drop",))
 

@@ -72,8 +72,8 @@ def test_the_device_follows_the_local_rank(torchrun, monkeypatch):
 
 
 def test_neighbouring_seeds_share_no_rank():
-    seeds = {distributed.rank_seed(seed, Ranks(rank, 64)) for seed in range(100) for rank in range(64)}
-    assert len(seeds) == 6400 and distributed.rank_seed(7, Ranks(0, 64)) == 7 and max(seeds) < 2**32
+    seeds = {Ranks(rank, 64).seed(seed) for seed in range(100) for rank in range(64)}
+    assert len(seeds) == 6400 and Ranks(0, 64).seed(7) == 7 and max(seeds) < 2**32
 
 
 def test_a_run_goes_on_with_as_many_ranks_as_it_had():

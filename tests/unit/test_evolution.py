@@ -9,8 +9,8 @@ from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.objective import EpisodeObjectives
 from sapg_isaaclab.agents.sapg import SapgCfg
-from sapg_isaaclab.agents.sapg.cfg import EPO, EPO_RELEASED
 from sapg_isaaclab.agents.sapg.evolution import choose, crossover, leader_slices, own_fitness
+from sapg_isaaclab.agents.sapg.presets import EPO, EPO_RELEASED
 from toy_env import ToyEnv, check_resume, run
 
 T, M, N = 4, 4, 16

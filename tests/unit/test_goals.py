@@ -56,10 +56,25 @@ def test_keypoint_distance_sees_every_half_turn():
 
 
 def test_regrasp_goals_fill_their_box():
-    pos, quat = Regrasp(LOW, HIGH).sample(COUNT, "cpu")
+    pos, quat = Regrasp(LOW, HIGH, both_sides=False).sample(COUNT, "cpu")
     for axis in range(3):
         assert_uniform(pos[:, axis], LOW[axis], HIGH[axis])
     assert (quat == torch.tensor([0.0, 0.0, 0.0, 1.0])).all()
+
+
+@pytest.mark.parametrize("goal", [Regrasp, Reorient])
+def test_goals_on_both_sides_fill_a_box_and_its_mirror_image(goal):
+    low, high = (0.55, -0.5, 0.68), (0.95, 0.5, 1.05)
+    rest = {"max_tip_distance": math.inf} if goal is Reorient else {}
+    pos, _ = goal(low, high, both_sides=True, **rest).sample(COUNT, "cpu")
+    for axis, values in enumerate((pos[:, 0].abs(), pos[:, 1], pos[:, 2])):
+        assert_uniform(values, low[axis], high[axis])
+    right = pos[:, 0] > 0
+    assert right.float().mean().item() == pytest.approx(0.5, abs=0.015)
+    # neither the distance nor the rest says which side it is
+    for side in (right, ~right):
+        assert_uniform(pos[side, 0].abs(), low[0], high[0])
+        assert_uniform(pos[side, 1], low[1], high[1])
 
 
 def test_throw_goals_are_in_a_bucket_beside_the_table():
@@ -73,7 +88,7 @@ def test_throw_goals_are_in_a_bucket_beside_the_table():
 
 
 def test_reorient_goals_have_any_orientation():
-    pos, quat = Reorient(LOW, HIGH, 1.5).sample(COUNT, "cpu")
+    pos, quat = Reorient(LOW, HIGH, both_sides=False, max_tip_distance=1.5).sample(COUNT, "cpu")
     assert_uniform(pos[:, 2], 0.68, 1.05)
     torch.testing.assert_close(quat.norm(dim=-1), torch.ones(COUNT))
     # uniform over SO(3): the image of a fixed direction is uniform on the sphere, so its z is uniform in [-1, 1]
@@ -85,6 +100,7 @@ def test_reorient_goals_have_any_orientation():
 
 def test_only_reorient_gives_up_on_a_lost_hand():
     distance = torch.tensor([[0.1, 0.2, 1.4, 0.1], [0.1, 0.2, 1.6, 0.1]])
-    assert Reorient(LOW, HIGH, 1.5).hand_lost(distance).tolist() == [False, True]
-    assert Regrasp(LOW, HIGH).hand_lost(distance).tolist() == [False, False]
+    assert Reorient(LOW, HIGH, False, 1.5).hand_lost(distance).tolist() == [False, True]
+    assert Reorient(LOW, HIGH, False, math.inf).hand_lost(distance).tolist() == [False, False]
+    assert Regrasp(LOW, HIGH, False).hand_lost(distance).tolist() == [False, False]
     assert [goal.replaces_object for goal in (Regrasp, Throw, Reorient)] == [True, True, False]

@@ -2,13 +2,37 @@
 
 import pytest
 
+from sapg_isaaclab.agents.ranks import ALONE, Ranks
 from sapg_isaaclab.commands import cli, job, train
 from sapg_isaaclab.errors import InputError
 
 
-def planned(tmp_path, *arguments):
+def planned(tmp_path, *arguments, ranks=ALONE):
     common = ["--task", "SAPG-Allegro-Reorient", "--num_envs", "12", "--device", "cpu", "--log_root", str(tmp_path)]
-    return job.plan(*cli.parse(train._parser(), [*common, *arguments]))
+    return job.plan(*cli.parse(train._parser(), [*common, *arguments]), ranks)
+
+
+def test_ranks_share_the_learners_of_a_population(tmp_path, monkeypatch):
+    second = Ranks(1, 2)
+    monkeypatch.setattr(job.distributed, "check", lambda *_: None)
+    monkeypatch.setattr(Ranks, "current", lambda: second)
+    for algorithm, here in (("dexpbt", (3, 3)), ("sapg", (6, 0)), ("pql", (1, 0))):
+        made = planned(tmp_path, "--algorithm", algorithm, ranks=second)
+        assert (made.env_cfg.num_blocks, made.env_cfg.first_block) == here
+        assert made.description["ranks"] == 2
+    population = ("--algorithm", "dexpbt")
+    with pytest.raises(InputError, match="num_blocks is 5, which 2 ranks cannot share equally"):
+        planned(tmp_path, *population, "agent.num_blocks=5", ranks=second)
+    with pytest.raises(
+        InputError, match="--video_blocks 4 is not on rank 0, which films; use one of its blocks, 0 to 2"
+    ):
+        planned(tmp_path, *population, "--video", "--video_blocks", "4", ranks=second)
+
+
+def test_where_first_episodes_begin_is_an_option_of_training(tmp_path):
+    made = planned(tmp_path, "--initial_steps", "blocks")
+    assert made.trainer_cfg.initial_steps == made.description["trainer"]["initial_steps"] == "blocks"
+    assert planned(tmp_path).trainer_cfg.initial_steps == "zero"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pathlib
 import pytest
 
 from sapg_isaaclab.commands import analyze
-from sapg_isaaclab.experiments import page
+from sapg_isaaclab.experiments import drawing, page
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -35,6 +35,28 @@ def test_a_block_by_hand(tmp_path, capsys):
         "<!-- end -->",
         "after",
     ]
+
+
+def test_lines_beside_the_first_by_hand():
+    values = {"ppo": [1.0, 2.0, 3.0, 4.0], "sapg": [3.0, 5.0, 6.0, 7.0]}
+    runs = [
+        {"task": "door_chain", "line": line, "num_envs": 384, "seed": seed, "value": value, "successes": value / 10}
+        for line in values
+        for seed, value in enumerate(values[line])
+    ]
+    for run in runs[4:]:
+        run["best_policy"] = run["value"] + 1.0
+    data = {"kind": "sizes", "tasks": {"door_chain": "door_chain"}, "lines": {"ppo": "PPO", "sapg": "SAPG"}}
+    first, second = drawing.against({**data, "runs": runs}).rows
+    # the middle half of 1, 2, 3, 4 is 2 and 3; the deviation is sqrt(5 / 3)
+    assert first[:4] == ("384", "PPO", "4", "2.5 ± 0.65") and first[4].startswith("2.5 [")
+    assert first[5:] == ("0", drawing.NOTHING, drawing.NOTHING, drawing.NOTHING)
+    # runs above 0.5: 5, 6 and 7 of 10. In 14.5 of 16 pairs SAPG is higher, one being equal. U = 14.5, its mean is 8 and
+    # its variance 16 / 12 (9 - 6 / 56) = 11.86 with one tie: z = 6 / 3.444 with continuity, so p = 0.081
+    assert second[:4] == ("384", "SAPG", "4", "5.25 ± 0.85") and second[4].startswith("5.5 [")
+    assert second[5:] == ("3", "6.25", "0.91", "0.081")
+    alone = drawing.against({**data, "runs": [run for run in runs if run["line"] == "sapg"]}).rows
+    assert [row[7:] for row in alone] == [(drawing.NOTHING, drawing.NOTHING)]
 
 
 def test_ends_of_curves_by_hand():

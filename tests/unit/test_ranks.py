@@ -12,7 +12,7 @@ from same_state import assert_same_state
 from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.normalizer import RunningMoments, standardize
-from sapg_isaaclab.agents.pql.cfg import PqlCfg
+from sapg_isaaclab.agents.pql import PqlCfg
 from sapg_isaaclab.agents.ranks import RankLostError, Ranks
 from sapg_isaaclab.agents.sapg import SapgCfg
 from sapg_isaaclab.agents.sapg import batch as sapg_batch
@@ -24,20 +24,12 @@ from sapg_isaaclab.runs.run_folder import RunFolder
 from sapg_isaaclab.training import distributed
 from sapg_isaaclab.training.episodes import EpisodeTracker
 from sapg_isaaclab.training.trainer import Trainer, TrainerCfg
-from team import Team
 from toy_env import ToyEnv
 
 T, N, M, SIZE = 4, 24, 3, 2
 COUPLED = {"awac_scale": 0.01, "adversarial_scale": 0.1, "adversarial_hidden_sizes": (8,)}
 EVOLUTION = {"evolution_interval": 2 * T * N, "evolution_start": T * N, "evolution_noise": 0.1}
 OPTIONS = {"num_blocks": M, "rollouts": T, "hidden_sizes": (16, 16), "latent_dim": 4, "sequence_length": 2}
-
-
-@pytest.fixture(scope="module")
-def team(tmp_path_factory):
-    team = Team(SIZE, tmp_path_factory.mktemp("team"))
-    yield team
-    team.close()
 
 
 def make_agent(env, seed, **options):
@@ -289,15 +281,6 @@ def test_episodes_are_those_of_all_ranks(team):
     assert team.values(episodes_of) == [expected, expected]
 
 
-def build_pql(rank):
-    build_agent(ToyEnv(4), PqlCfg())
-
-
-def test_an_algorithm_of_one_process_is_refused(team):
-    for error, _ in team.run(build_pql):
-        assert isinstance(error, ValueError) and "PqlCfg trains in one process" in str(error)
-
-
 # -- the training loop -------------------------------------------------------------------------------------------------
 
 
@@ -478,13 +461,20 @@ def test_a_wrong_command_is_answered_once(team):
 def leave_or_learn(rank):
     env = ToyEnv(12, seed=rank, episode_length=6)
     agent = make_agent(env, rank)
+    other = build_agent(env, PqlCfg(hidden_sizes=(16,), replay_size=100, batch_size=4, warmup_steps=4))
+    other.enable_training_mode(True)
     if rank == 1:
         os._exit(3)
-    run(agent, env, 1)
+    errors = []
+    for each in (agent, other):
+        with pytest.raises(RankLostError) as error:
+            run(each, env, 2)
+        errors.append(str(error.value))
+    return errors
 
 
 def test_a_rank_that_dies_does_not_leave_the_other_waiting(team):
-    # the last test: it costs the team a member
-    (error, _), (nothing, text) = team.run(leave_or_learn)
-    assert isinstance(error, RankLostError) and "contact with another rank was lost" in str(error)
+    # it costs the team a member
+    (errors, _), (nothing, text) = team.run(leave_or_learn)
+    assert len(errors) == 2 and all("contact with another rank was lost" in error for error in errors), errors
     assert (nothing, text) == (None, "gone")

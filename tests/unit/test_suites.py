@@ -7,7 +7,7 @@ import yaml
 from test_docs_commands import parse  # noqa: F401  # a fixture
 
 from sapg_isaaclab.agents.pql import PqlCfg
-from sapg_isaaclab.agents.sapg.cfg import ABLATIONS
+from sapg_isaaclab.agents.sapg.presets import ABLATIONS
 from sapg_isaaclab.commands import reproduce
 from sapg_isaaclab.commands.agent_options import agent_options
 from sapg_isaaclab.errors import InputError
@@ -108,6 +108,9 @@ def test_seeds_as_they_are_typed():
         (["table1", "--also", "/none"], "--also /none does not exist"),
         (["table1", "--rate", "0"], "--rate 0 is not allowed"),
         (["table1", "--where", "slurm", "--tasks", "two_hills"], "use --where local"),
+        (["table1", "--ranks", "4"], "--ranks 4 cannot share the 6 learners of dexpbt; use 2, 3 or 6"),
+        (["figure2", "--ranks", "5"], "--ranks 5 cannot share the 48 environments of a run"),
+        (["table1", "--ranks", "2", "--tasks", "two_hills"], "two_hills needs no simulator and trains in one process"),
         (
             ["table1", "--num_envs", "384"],
             "--num_envs is not for table1; it is for figure2, equal_samples, equal_updates",
@@ -145,6 +148,18 @@ def test_an_array_job_is_written_and_printed_where_there_is_no_slurm(tmp_path, m
         " --dump_states 2048"
         " agent.aggregation=symmetric --max_iterations 101725 --device cuda:0"
     )
+
+
+def test_an_array_of_several_ranks_asks_for_as_many_gpus(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", "/nowhere")
+    arguments = ["table1", "--tasks", "SAPG-Allegro-Reorient", "--algorithms", "dexpbt", "pql", "--seeds", "1"]
+    assert reproduce.main([*arguments, "--scale", "paper", "--ranks", "2", "--where", "slurm"]) == 0
+    assert "--array=1-2 --gpus-per-node=2 scripts/cluster/train.sbatch @" in capsys.readouterr().out
+    lines = (tmp_path / "logs" / "reproduce" / "table1_paper" / "array.txt").read_text().splitlines()
+    for name, line in zip(("dexpbt", "pql"), lines, strict=True):
+        # the batch script adds --distributed where it starts several
+        assert f"--algorithm {name} --num_envs 12288 " in line and line.endswith("--device cuda")
 
 
 def test_an_array_is_submitted_once_while_it_is_queued(tmp_path, monkeypatch, capsys):

@@ -70,8 +70,8 @@ ALGORITHMS: dict[str, Algorithm] = {
     "ppo": Algorithm("sapg_isaaclab.agents.sapg", cfg="SapgCfg", several_ranks=True, preset="ppo"),
     "cpo": Algorithm("sapg_isaaclab.agents.sapg", cfg="SapgCfg", several_ranks=True, preset="cpo"),
     "epo": Algorithm("sapg_isaaclab.agents.sapg", cfg="SapgCfg", several_ranks=True, preset="epo"),
-    "dexpbt": Algorithm("sapg_isaaclab.agents.dexpbt", cfg="DexPbtCfg"),
-    "pql": Algorithm("sapg_isaaclab.agents.pql", cfg="PqlCfg"),
+    "dexpbt": Algorithm("sapg_isaaclab.agents.dexpbt", cfg="DexPbtCfg", several_ranks=True),
+    "pql": Algorithm("sapg_isaaclab.agents.pql", cfg="PqlCfg", several_ranks=True),
 }
 """Algorithms by the name that ``--algorithm`` takes. Of several with the same options, the plain one comes first."""
 

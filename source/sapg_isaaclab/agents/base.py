@@ -54,7 +54,10 @@ class BaseAgent(Agent):
     """Class of the memory."""
 
     PER_RANK: ClassVar[tuple[str, ...]] = ()
-    """Entries of the state that differ between ranks, so that a checkpoint keeps every rank's."""
+    """Entries of ``state_dict()`` that differ between ranks, so that a checkpoint keeps every rank's."""
+
+    EXCHANGES_IN_STEPS: ClassVar[bool] = False
+    """Whether ranks send each other anything before the last step of an iteration is over."""
 
     cfg: Any
     memory: Any

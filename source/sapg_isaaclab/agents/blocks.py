@@ -7,6 +7,8 @@ from typing import Literal
 
 import torch
 
+from sapg_isaaclab.agents.ranks import ALONE, Ranks
+
 EntropySchedule = Literal["official", "paper"]
 
 
@@ -14,21 +16,27 @@ EntropySchedule = Literal["official", "paper"]
 class BlockLayout:
     """N environments in M contiguous blocks of B = N / M; block j is acted in by policy j.
 
+    Where policies share nothing, the M blocks may be spread over W processes: each then holds M / W of them, those of
+    process w being w M / W and so on, in N = B M / W environments of its own.
+
     The leader is block 0, as in the paper (its policy 1). The official code has it last: its block b is block
     M - 1 - b here (see :meth:`to_official`).
 
     Attributes:
         num_envs: Number of environments N of this process.
-        num_blocks: Number of blocks M.
+        num_blocks: Number of blocks M, of all processes together.
         leader: Index of the leader's block.
+        spread: Processes that the blocks are spread over; by default each has all of them.
 
     Raises:
-        ValueError: If there is no block, the leader is not one of them, or N is not divisible by M.
+        ValueError: If there is no block, the leader is not one of them, processes cannot share the blocks equally, or
+            blocks the environments.
     """
 
     num_envs: int
     num_blocks: int
     leader: int = 0
+    spread: Ranks = ALONE
 
     def __post_init__(self) -> None:
         """Check the sizes."""
@@ -36,18 +44,29 @@ class BlockLayout:
             raise ValueError(f"num_blocks is {self.num_blocks}; it must be at least 1 (1 is plain PPO)")
         if not 0 <= self.leader < self.num_blocks:
             raise ValueError(f"leader is {self.leader}; it must be one of the blocks 0 to {self.num_blocks - 1}")
-        if self.num_envs < 1 or self.num_envs % self.num_blocks:
-            below = self.num_envs // self.num_blocks * self.num_blocks
-            nearest = [count for count in (below, below + self.num_blocks) if count > 0]
+        if self.num_blocks % self.spread.size:
+            nearest = " or ".join(map(str, _multiples(self.num_blocks, self.spread.size)))
             raise ValueError(
-                f"num_envs is {self.num_envs}, which {self.num_blocks} blocks cannot share equally;"
-                f" use --num_envs {' or '.join(map(str, nearest))}"
+                f"num_blocks is {self.num_blocks}, which {self.spread.size} ranks cannot share equally;"
+                f" use agent.num_blocks={nearest}, or another number of ranks"
             )
+        here = len(self.held)
+        if self.num_envs < 1 or self.num_envs % here:
+            nearest = " or ".join(map(str, _multiples(self.num_envs, here)))
+            raise ValueError(
+                f"num_envs is {self.num_envs}, which {here} blocks cannot share equally; use --num_envs {nearest}"
+            )
+
+    @property
+    def held(self) -> range:
+        """Blocks of this process."""
+        here = self.num_blocks // self.spread.size
+        return range(self.spread.rank * here, (self.spread.rank + 1) * here)
 
     @property
     def block_size(self) -> int:
         """Number of environments B in a block."""
-        return self.num_envs // self.num_blocks
+        return self.num_envs // len(self.held)
 
     @property
     def followers(self) -> tuple[int, ...]:
@@ -64,10 +83,24 @@ class BlockLayout:
             Contiguous slice into the environment axis.
 
         Raises:
-            ValueError: If there is no such block.
+            ValueError: If there is no such block, or another process holds it.
         """
         self.check_block(block)
-        return slice(block * self.block_size, (block + 1) * self.block_size)
+        if block not in self.held:
+            raise ValueError(f"block {block} is held by rank {self.holder(block)}, this is rank {self.spread.rank}")
+        first = (block - self.held.start) * self.block_size
+        return slice(first, first + self.block_size)
+
+    def holder(self, block: int) -> int:
+        """Which of the processes that the blocks are spread over holds a block.
+
+        Args:
+            block: Block index.
+
+        Returns:
+            Number of the process.
+        """
+        return block // len(self.held)
 
     def block_of(self, env_ids: torch.Tensor) -> torch.Tensor:
         """Block of each environment.
@@ -83,7 +116,7 @@ class BlockLayout:
         """
         if env_ids.numel() and (int(env_ids.min()) < 0 or int(env_ids.max()) >= self.num_envs):
             raise ValueError(f"environment ids must lie in 0 to {self.num_envs - 1}")
-        return env_ids // self.block_size
+        return self.held.start + env_ids // self.block_size
 
     def check_block(self, block: int) -> None:
         """Refuse an index that is not a block (the official code silently takes it for its first block).
@@ -130,3 +163,9 @@ class BlockLayout:
             return torch.tensor([scale])
         steps = torch.tensor([(block - self.leader) % self.num_blocks for block in range(self.num_blocks)])
         return steps * (scale if schedule == "paper" else 0.5 * scale / (self.num_blocks - 1))
+
+
+def _multiples(number: int, of: int) -> list[int]:
+    """The multiples next to a number, above 0."""
+    below = number // of * of
+    return [multiple for multiple in (below, below + of) if multiple > 0]

@@ -30,6 +30,9 @@ class Infos(TypedDict, total=False):
     each as the environment's spaces have them. Valid only in those environments."""
     broken: torch.Tensor
     """Environments that had broken down and were put back in this step; their episodes do not count. Shape (N,)."""
+    shortened: torch.Tensor
+    """Environments whose episode, until this step, was a shortened one, which does not count. A trainer that staggers
+    starts adds it. Shape (N,)."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -178,6 +181,10 @@ class TrainableAgent(Protocol):
     PER_RANK: ClassVar[tuple[str, ...]]
     """Entries of :meth:`state_dict` that differ between ranks, so that a checkpoint keeps every rank's."""
 
+    EXCHANGES_IN_STEPS: ClassVar[bool]
+    """Whether ranks send each other anything before the last step of an iteration is over. Where they do, a rank that
+    fails in a step cannot tell the others why: they learn that it is gone."""
+
     @property
     def leader(self) -> int:
         """Block whose episodes and policy stand for the run. It may change between iterations."""
@@ -222,7 +229,10 @@ class TrainableAgent(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a resume needs, as tensors, numbers and text. Taken between iterations."""
+        """Everything that a resume needs, as tensors, numbers and text. Taken between iterations.
+
+        All ranks ask for it, and what it says on rank 0 is whole but for what others have under :attr:`PER_RANK`.
+        """
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -321,7 +331,8 @@ class PopulationTask(Protocol):
     """Weights of the reward by name, shape (N,) each, which may be written into."""
 
     curriculum: Any
-    """Has ``groups`` (one per learner, or None where all share it) and ``copy(source, target)``."""
+    """Has ``groups`` (one per learner of this process, or None where all share it), ``group_state(group)`` and
+    ``load_group(group, state)``, with which one learner takes over the numbers of another."""
 
     extras: dict[str, Any]
     """:class:`Infos` as of the last step; the entry ``true_objective`` is there from the beginning."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -47,6 +48,17 @@ class Ranks:
         """Whether this is the process that prints and writes."""
         return self.rank == 0
 
+    def seed(self, seed: int) -> int:
+        """Seed of whatever must differ between ranks.
+
+        Args:
+            seed: Seed of the run.
+
+        Returns:
+            The run's seed on rank 0. On the others far from it, so that runs with seeds 1, 2, ... share no data.
+        """
+        return (seed + 1_000_003 * self.rank) % 2**32
+
     def gather(self, value: Any) -> list[Any]:
         """Values of all ranks.
 
@@ -78,6 +90,44 @@ class Ranks:
         with _in_touch():
             dist.gather_object(value, values or None, dst=0)
         return values
+
+    def gather_states(self, state: Any) -> list[Any]:
+        """States of the other ranks, on rank 0.
+
+        Args:
+            state: State of this rank: tensors, plain values and containers of them.
+
+        Returns:
+            One state for each rank but the first, with tensors on the host. Empty on the other ranks.
+        """
+        if self.size == 1:
+            return []
+        return [_unpack(each) for each in self.gather_to_main(_pack(state if self.rank else None))[1:]]
+
+    def hand_over(self, state: Any, source: int, target: int) -> Any:
+        """Bring a state from one rank to another, in two messages. All other ranks go on at once.
+
+        Args:
+            state: What ``source`` gives: tensors, plain values and containers of them. Not looked at elsewhere.
+            source: Rank that has it.
+            target: Rank that wants it.
+
+        Returns:
+            The state, with tensors on the host where it came from another rank; on the ``target`` only.
+        """
+        if self.rank not in (source, target) or source == target:
+            return state if self.rank == target else None
+        with _in_touch():
+            if self.rank == source:
+                content = torch.frombuffer(bytearray(_pack(state)), dtype=torch.uint8)
+                dist.send(torch.tensor([len(content)]), target)
+                dist.send(content, target)
+                return None
+            size = torch.zeros(1, dtype=torch.long)
+            dist.recv(size, source)
+            content = torch.empty(int(size), dtype=torch.uint8)
+            dist.recv(content, source)
+        return _unpack(content.numpy().tobytes())
 
     def gather_tensors(self, *tensors: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
         """Tensors of all ranks, in one message that stays on the device.
@@ -132,6 +182,17 @@ class Ranks:
 
 ALONE = Ranks()
 """One process, whatever the process group says."""
+
+
+def _pack(state: Any) -> bytes:
+    """A state as a file would hold it: tensors of another rank's GPU must not come to life on this one's."""
+    file = io.BytesIO()
+    torch.save(state, file)
+    return file.getvalue()
+
+
+def _unpack(content: bytes) -> Any:
+    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from sapg_isaaclab.assets.tables.bucket import BUCKET
 from sapg_isaaclab.assets.tables.kuka_allegro import ARM_DRIVE, HAND_DRIVE, KUKA_ALLEGRO
 from sapg_isaaclab.assets.tables.objects import ALLEGRO_CUBE, GROUND, SHADOW_CUBE
 from sapg_isaaclab.assets.tables.shadow_hand import FINGERS, SHADOW_HAND
-from sapg_isaaclab.assets.tables.table import TABLE_CENTER, TABLE_COLOR, TABLE_SIZE
+from sapg_isaaclab.assets.tables.table import TABLE_CENTER, TABLE_COLOR, TABLE_SIZE, WIDE_TABLE_SIZE
 
 ALLEGRO_JOINT_NAMES = [joint.name for joint in ALLEGRO_HAND.joints]
 """The 16 joints in the order of actions and observations: index, middle, ring, thumb, each from the palm outwards."""
@@ -165,6 +165,24 @@ GROUND_CFG = sim_utils.UsdFileCfg(usd_path=usd_path(GROUND.name))
 KUKA_ALLEGRO_ARM_POS = (-1.571, 1.571, 0.0, 1.376, 0.0, 1.485, 2.358)
 """Default arm joints of the one-arm tasks [rad]: palm 16 cm above the table, facing down."""
 
+KUKA_ALLEGRO_TWO_ARMS_POS = (-1.571, 1.571, 0.0, 1.6, 0.0, 1.485, 2.358)
+"""Default joints of each arm of the two-arm tasks [rad]."""
+
+
+def _kuka_allegro_state(
+    pos: tuple[float, float, float], yaw: float, arm_pos: tuple[float, ...]
+) -> ArticulationCfg.InitialStateCfg:
+    """Base at a position [m], turned about z [rad], arm at some joints [rad], hand open and within its limits."""
+    return ArticulationCfg.InitialStateCfg(
+        pos=pos,
+        rot=(0.0, 0.0, math.sin(yaw / 2.0), math.cos(yaw / 2.0)),
+        joint_pos={
+            joint.name: min(max(value, joint.lower), joint.upper)
+            for joint, value in zip(KUKA_ALLEGRO.joints, (*arm_pos, *(0.0,) * 16))
+        },
+    )
+
+
 KUKA_ALLEGRO_CFG = ALLEGRO_HAND_CFG.replace(
     spawn=ALLEGRO_HAND_CFG.spawn.replace(
         usd_path=usd_path(KUKA_ALLEGRO.name),
@@ -174,14 +192,7 @@ KUKA_ALLEGRO_CFG = ALLEGRO_HAND_CFG.replace(
             MujocoRigidBodyCfg(gravcomp=1.0),
         ],
     ),
-    init_state=ArticulationCfg.InitialStateCfg(
-        pos=(0.0, 0.8, 0.0),
-        rot=(0.0, 0.0, 0.0, 1.0),
-        joint_pos={
-            joint.name: min(max(value, joint.lower), joint.upper)
-            for joint, value in zip(KUKA_ALLEGRO.joints, (*KUKA_ALLEGRO_ARM_POS, *(0.0,) * 16))
-        },
-    ),
+    init_state=_kuka_allegro_state((0.0, 0.8, 0.0), 0.0, KUKA_ALLEGRO_ARM_POS),
     actuators={
         "arm": ImplicitActuatorCfg(
             joint_names_expr=["iiwa7_joint_.*"],
@@ -205,6 +216,16 @@ KUKA_ALLEGRO_CFG = ALLEGRO_HAND_CFG.replace(
 )
 """Kuka iiwa7 with an Allegro hand, 0.8 m behind the table, drives of the official tasks."""
 
+KUKA_ALLEGRO_LEFT_CFG = KUKA_ALLEGRO_CFG.replace(
+    prim_path="{ENV_REGEX_NS}/Arm0",
+    init_state=_kuka_allegro_state((-1.1, 0.0, 0.0), math.pi / 2.0, KUKA_ALLEGRO_TWO_ARMS_POS),
+)
+KUKA_ALLEGRO_RIGHT_CFG = KUKA_ALLEGRO_CFG.replace(
+    prim_path="{ENV_REGEX_NS}/Arm1",
+    init_state=_kuka_allegro_state((1.1, 0.0, 0.0), -math.pi / 2.0, KUKA_ALLEGRO_TWO_ARMS_POS),
+)
+"""The same robot twice, at the ends of the wide table, facing one another."""
+
 
 TABLE_CFG = AssetBaseCfg(
     prim_path="{ENV_REGEX_NS}/Table",
@@ -216,6 +237,9 @@ TABLE_CFG = AssetBaseCfg(
     init_state=AssetBaseCfg.InitialStateCfg(pos=TABLE_CENTER),
 )
 """Fixed table whose top is at 0.53 m."""
+
+WIDE_TABLE_CFG = TABLE_CFG.replace(spawn=TABLE_CFG.spawn.replace(size=WIDE_TABLE_SIZE))
+"""The same, 1.1 m wide, for two arms."""
 
 
 BUCKET_CFG = RigidObjectCfg(

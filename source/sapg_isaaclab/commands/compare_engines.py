@@ -23,7 +23,7 @@ AMPLITUDE = 0.2
 """Amplitude of the hand's actions about the one that holds the first pose."""
 
 ARM_AMPLITUDE = 0.05
-"""Amplitude of the arm's actions, which are velocities: 0.5 rad/s."""
+"""Amplitude of an arm's actions: 0.5 rad/s where they are velocities, 0.15 rad where they are targets."""
 
 
 def roll_out(args: argparse.Namespace, physics: str) -> tuple[float, np.ndarray]:
@@ -49,15 +49,22 @@ def roll_out(args: argparse.Namespace, physics: str) -> tuple[float, np.ndarray]
         cfg.force_scale = 0.0
     env = gym.make(task, cfg=cfg).unwrapped
     env.reset()
-    robot, body = env.scene["robot"].data, env.scene["object"].data
-    names = env.scene["robot"].joint_names
-    columns = [names.index(name) for name in cfg.joint_names]
-    driven = [names.index(name) for name in getattr(cfg, "actuated_joint_names", cfg.joint_names)]
-    lower, upper = robot.joint_limits.torch[:, driven].unbind(-1)
-    hold = (2.0 * robot.joint_pos.torch[:, driven] - lower - upper) / (upper - lower)
+    body, robots = env.scene["object"].data, [env.scene[name] for name in getattr(cfg, "arms", ("robot",))]
+
+    def of_robots(quantity: str, joints: list[str]) -> torch.Tensor:
+        """Columns of all robots, one robot after the other."""
+        columns = [[robot.joint_names.index(name) for name in joints] for robot in robots]
+        parts = [getattr(robot.data, quantity).torch[:, own] for robot, own in zip(robots, columns)]
+        return torch.cat(parts, dim=1)
+
+    driven = getattr(cfg, "actuated_joint_names", cfg.joint_names)
+    lower, upper = of_robots("joint_limits", driven).unbind(-1)
+    hold = (2.0 * of_robots("joint_pos", driven) - lower - upper) / (upper - lower)
     amplitude = torch.full((cfg.action_space,), AMPLITUDE)
     arm = slice(getattr(cfg, "num_arm_joints", 0))
-    amplitude[arm], hold[:, arm] = ARM_AMPLITUDE, 0.0
+    amplitude.view(len(robots), -1)[:, arm] = ARM_AMPLITUDE
+    if getattr(cfg, "arm_mode", None) == "velocity":
+        hold[:, arm] = 0.0
     phase = 2.4 * torch.arange(cfg.action_space)  # the golden angle: no two joints move alike
     alive = torch.ones(args.num_envs, dtype=torch.bool)
     states = []
@@ -67,7 +74,7 @@ def roll_out(args: argparse.Namespace, physics: str) -> tuple[float, np.ndarray]
             _, _, terminated, truncated, _ = env.step(hold + amplitude * (angle.sin() - phase.sin()))
             alive &= ~(terminated | truncated)
         pos = body.root_pos_w.torch - env.scene.env_origins
-        parts = (robot.joint_pos.torch[:, columns], pos, body.root_quat_w.torch, alive.unsqueeze(-1))
+        parts = (of_robots("joint_pos", cfg.joint_names), pos, body.root_quat_w.torch, alive.unsqueeze(-1))
         states.append(torch.cat([part.float() for part in parts], dim=-1))
     result = env.step_dt, torch.stack(states).numpy()
     env.close()

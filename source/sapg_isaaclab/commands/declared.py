@@ -64,7 +64,7 @@ def presets() -> frozenset[str]:
     for task in gym.registry:
         for presets_of_algorithm in agent_options(task).values():
             found |= set(presets_of_algorithm)
-    for path in _PACKAGE.glob("agents/*/cfg.py"):
+    for path in _option_files():
         dicts = {ast.unparse(node.target): node.value for node in _parsed(path).body if isinstance(node, ast.AnnAssign)}
         pending = [dicts["PRESETS"]] if "PRESETS" in dicts else []
         for node in pending:
@@ -99,8 +99,12 @@ def mentioned(word: str) -> bool:
         Whether it does.
     """
     pattern = re.compile(rf"\b{re.escape(word)}\b")
-    sources = [*_PACKAGE.glob("tasks/**/*.py"), *_PACKAGE.glob("agents/*/cfg.py")]
+    sources = [*_PACKAGE.glob("tasks/**/*.py"), *_option_files()]
     return any(pattern.search(path.read_text(encoding="utf-8")) for path in sources)
+
+
+def _option_files() -> list[pathlib.Path]:
+    return [*_PACKAGE.glob("agents/*/cfg.py"), *_PACKAGE.glob("agents/*/presets.py")]
 
 
 def _class(package: str, name: str) -> ast.ClassDef | None:

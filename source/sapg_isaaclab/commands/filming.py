@@ -10,6 +10,7 @@ from sapg_isaaclab.commands import policy_choice
 from sapg_isaaclab.errors import InputError, one_line
 
 if TYPE_CHECKING:
+    from sapg_isaaclab.agents.blocks import BlockLayout
     from sapg_isaaclab.runs.run_folder import RunFolder
     from sapg_isaaclab.training.clips import Clips
     from sapg_isaaclab.training.trainer import TrainerCfg
@@ -60,13 +61,14 @@ def _refuse_viewer(args: argparse.Namespace, video: bool | None) -> None:
         raise InputError("--video draws off screen, --viz shows training live; drop --viz, or add --no_video")
 
 
-def check(args: argparse.Namespace, cfg: TrainerCfg, agent_cfg: Any) -> None:
+def check(args: argparse.Namespace, cfg: TrainerCfg, agent_cfg: Any, layout: BlockLayout) -> None:
     """Check the options of filming while training.
 
     Args:
         args: Parsed arguments of ``train``.
         cfg: Options of the run: those and, after a resume, those of before.
         agent_cfg: Options of the agent.
+        layout: Which environment of this process belongs to which policy.
 
     Raises:
         InputError: If one is wrong, or of no use.
@@ -82,6 +84,11 @@ def check(args: argparse.Namespace, cfg: TrainerCfg, agent_cfg: Any) -> None:
         )
     for block in cfg.video_blocks:
         policy_choice.check_block(block, agent_cfg, "--video_blocks")
+        if block >= len(layout.held):
+            raise InputError(
+                f"--video_blocks {block} is not on rank 0, which films; use one of its blocks, 0 to"
+                f" {len(layout.held) - 1}"
+            )
 
 
 def prepare(env_cfg: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from sapg_isaaclab.agents.algorithms import ALGORITHMS
+from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.dexpbt.cfg import DexPbtCfg
 from sapg_isaaclab.agents.ranks import ALONE, Ranks
 from sapg_isaaclab.commands import compiler, experiment, filming, task_config
@@ -32,6 +33,9 @@ class Job:
 
     agent_cfg: Any
     """Configuration of the agent."""
+
+    layout: BlockLayout
+    """Which environment of this process belongs to which policy."""
 
     trainer_cfg: TrainerCfg
     """Options of the training loop."""
@@ -109,8 +113,8 @@ def plan(args: argparse.Namespace, tokens: list[str], ranks: Ranks = ALONE) -> J
     task_config.refuse_contradictions(args, tokens)
     if args.resume and args.init_from:
         raise InputError("--resume goes on with a run, --init_from starts a new one; drop one of them")
-    job = _resumed(args, tokens, ranks) if args.resume else _new(args, tokens)
-    filming.check(args, job.trainer_cfg, job.agent_cfg)
+    job = _resumed(args, tokens, ranks) if args.resume else _new(args, tokens, ranks)
+    filming.check(args, job.trainer_cfg, job.agent_cfg, job.layout)
     if args.distributed:
         algorithm = job.description["algorithm"]
         if not ALGORITHMS[algorithm].several_ranks:
@@ -123,14 +127,14 @@ def plan(args: argparse.Namespace, tokens: list[str], ranks: Ranks = ALONE) -> J
     job.env_cfg.seed = job.seed
     if getattr(job.env_cfg, "randomization_seed", 0) is None:
         # the run's, also where it goes on: what was drawn once stays
-        job.env_cfg.randomization_seed = distributed.rank_seed(job.description["seed"], ranks)
+        job.env_cfg.randomization_seed = ranks.seed(job.description["seed"])
     if getattr(job.agent_cfg, "compile", False):
         compiler.check(str(job.env_cfg.sim.device))
     task_config.check_launch(job.env_cfg, args)
     return job
 
 
-def _new(args: argparse.Namespace, tokens: list[str]) -> Job:
+def _new(args: argparse.Namespace, tokens: list[str], ranks: Ranks) -> Job:
     task = task_config.check_task(args.task)
     algorithm = args.algorithm or "sapg"
     env_cfg, agent_cfg = task_config.resolve_configs(task, tokens, algorithm)
@@ -148,7 +152,7 @@ def _new(args: argparse.Namespace, tokens: list[str]) -> Job:
     if not chosen and blocks > 0:
         # the task's own number need not suit every number of blocks; what the user asks for is never changed
         env_cfg.scene.num_envs -= env_cfg.scene.num_envs % blocks
-    check_agent(agent_cfg, env_cfg.scene.num_envs)
+    layout = _divide(env_cfg, agent_cfg, env_cfg.scene.num_envs)
     init = None
     if args.init_from:
         shipped = experiment_name(task, agent_cfg) if args.init_from == "pretrained" else None
@@ -168,6 +172,7 @@ def _new(args: argparse.Namespace, tokens: list[str]) -> Job:
         task=task,
         env_cfg=env_cfg,
         agent_cfg=agent_cfg,
+        layout=layout,
         trainer_cfg=trainer_cfg,
         seed=agent_cfg.seed,
         log_root=args.log_root,
@@ -178,6 +183,7 @@ def _new(args: argparse.Namespace, tokens: list[str]) -> Job:
             "task_module": task_config.task_module(args.task),
             "algorithm": algorithm,
             "num_envs": env_cfg.scene.num_envs,
+            "ranks": ranks.size,
             "seed": agent_cfg.seed,
             "overrides": tokens,
             "trainer": dataclasses.asdict(trainer_cfg),
@@ -206,7 +212,7 @@ def _resumed(args: argparse.Namespace, tokens: list[str], ranks: Ranks) -> Job:
     distributed.check_resume(path, saved, ranks)
     task, env_cfg, agent_cfg = saved_configs(saved)
     _complete(env_cfg, agent_cfg, saved["num_envs"], args.device, _given(saved["overrides"]))
-    check_agent(agent_cfg, saved["num_envs"])
+    layout = _divide(env_cfg, agent_cfg, saved["num_envs"])
     check_writable(run.path.parent, run.path.name)
     trainer_cfg = _trainer_cfg(args, saved["trainer"])
     keys = ("algorithm", "num_envs", "seed", "overrides", "init_from", "agent_cfg", "params")
@@ -215,6 +221,7 @@ def _resumed(args: argparse.Namespace, tokens: list[str], ranks: Ranks) -> Job:
         task=task,
         env_cfg=env_cfg,
         agent_cfg=agent_cfg,
+        layout=layout,
         trainer_cfg=trainer_cfg,
         # other random numbers for the reset than those of the first start; the saved generators follow afterwards
         seed=(saved["seed"] + saved["iteration"]) % 2**32,
@@ -224,6 +231,7 @@ def _resumed(args: argparse.Namespace, tokens: list[str], ranks: Ranks) -> Job:
         description={
             "task": task,
             "task_module": module,
+            "ranks": ranks.size,
             **{key: saved[key] for key in keys},
             "trainer": dataclasses.asdict(trainer_cfg),
         },
@@ -261,18 +269,29 @@ def saved_configs(saved: dict[str, Any], tokens: list[str] | None = None) -> tup
     return task, env_cfg, agent_cfg
 
 
-def check_agent(agent_cfg: Any, num_envs: int | None) -> None:
+def _divide(env_cfg: Any, agent_cfg: Any, num_envs: int) -> BlockLayout:
+    """Check the agent's options and let the environment know which of its policies act in it."""
+    layout = check_agent(agent_cfg, num_envs)
+    if layout.spread.size > 1 and hasattr(env_cfg, "num_blocks"):
+        env_cfg.num_blocks, env_cfg.first_block = len(layout.held), layout.held.start
+    return layout
+
+
+def check_agent(agent_cfg: Any, num_envs: int | None) -> BlockLayout:
     """Check an agent's options.
 
     Args:
         agent_cfg: The options.
         num_envs: Number of environments; None for an agent that only acts.
 
+    Returns:
+        Which environment belongs to which policy.
+
     Raises:
         InputError: If an option is wrong.
     """
     try:
-        agent_cfg.check(num_envs)
+        return agent_cfg.check(num_envs)
     except ValueError as error:
         raise InputError(one_line(error)) from error
 

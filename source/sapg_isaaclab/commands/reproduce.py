@@ -49,7 +49,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--seeds", nargs="+", metavar="SEED", help="such as 1 2 3 or 1..5; the scale's by default")
     add("--num_envs", nargs="+", type=cli.positive, metavar="N", help="numbers of environments; the suite's by default")
     add("--where", default="local", choices=("local", "slurm"), help="processes of this machine, or one array job")
-    add("--jobs", type=cli.positive, default=1, help="processes at a time on this machine; default: %(default)s")
+    add("--jobs", type=cli.positive, default=1, help="runs at a time on this machine; default: %(default)s")
+    add("--ranks", type=cli.positive, default=1, help="processes, and GPUs, that share each run; default: %(default)s")
     add(
         "--device",
         nargs="+",
@@ -85,9 +86,8 @@ def _reproduce(argv: list[str] | None) -> int:
         if not pathlib.Path(folder).is_dir():
             raise InputError(f"--also {folder} does not exist")
     seeds = expand_seeds(args.seeds) if args.seeds else None
-    trials = suites.plan(
-        args.suite, args.scale, tasks=args.tasks, lines=args.algorithms, seeds=seeds, sizes=args.num_envs
-    )
+    chosen = {"tasks": args.tasks, "lines": args.algorithms, "seeds": seeds}
+    trials = suites.plan(args.suite, args.scale, **chosen, sizes=args.num_envs, ranks=args.ranks)
     scale = suites.SCALES[args.scale]
     devices = args.device or [scale.device]
     episodes = scale.episodes if args.episodes is None else args.episodes

@@ -30,13 +30,14 @@ def submit(campaign: Campaign, trials: Iterable[Trial], device: str, folder: pat
         InputError: If a trial needs no simulator, the last array is still queued, there is no batch script here, or
             Slurm refuses.
     """
-    shelf, lines = campaign.shelf(), []
+    shelf, lines, ranks = campaign.shelf(), [], 1
     for trial in dict.fromkeys(trials):
+        ranks = trial.ranks  # the same for all of a suite
         if trial.point:
             raise InputError(f"{trial.task} needs no simulator and takes a minute: use --where local")
         run, iteration = shelf.find(trial)
         if iteration < trial.iterations:
-            end = ["--max_iterations", str(trial.iterations), "--device", device]
+            end = ["--max_iterations", str(trial.iterations), "--device", trial.device(device)]
             start = ["--resume", str(run.path)] if run else [trial.task, *trial.task_options()]
             lines.append(shlex.join([*start, *end]))
     if not lines:
@@ -46,7 +47,8 @@ def submit(campaign: Campaign, trials: Iterable[Trial], device: str, folder: pat
     _refuse_while_queued(submitted)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "array.txt", "\n".join(lines) + "\n")
-    command = ["sbatch", "--parsable", f"--array=1-{len(lines)}", str(SCRIPT), f"@{folder / 'array.txt'}"]
+    job = [f"--array=1-{len(lines)}", *([f"--gpus-per-node={ranks}"] if ranks > 1 else [])]
+    command = ["sbatch", "--parsable", *job, str(SCRIPT), f"@{folder / 'array.txt'}"]
     if shutil.which("sbatch") is None:
         print(f"there is no Slurm here; from this folder, on a machine that has it:\n  {shlex.join(command)}")
         return

@@ -454,6 +454,12 @@ def check_resume(args: argparse.Namespace, tokens: list[str], saved: dict[str, A
             value = split_task(value)[1]
         if value is not None and value != saved[flag]:
             raise InputError(f"--{flag} {value} differs from the run to resume, which has {saved[flag]}; {way_out}")
+    begun = saved["trainer"].get("initial_steps", "zero")
+    if args.initial_steps not in (None, begun):
+        raise InputError(
+            f"--initial_steps {args.initial_steps} is of the start of a run, and the run to resume began with {begun};"
+            f" {way_out}"
+        )
     for token in tokens:
         path, value = token.split("=", 1)
         now = dict(override.split("=", 1) for override in saved["overrides"]).get(path, "the task's default")

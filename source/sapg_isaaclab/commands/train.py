@@ -43,6 +43,8 @@ def _parser() -> cli.Parser:
     add("--checkpoint_interval", type=int, help="iterations between checkpoints (50)")
     add("--checkpoint_minutes", type=float, help="longest time without a checkpoint, in minutes (15)")
     add("--keep_checkpoints", type=int, help="number of newest checkpoints kept beside the best (5; 0 keeps all)")
+    add("--initial_steps", choices=("zero", "random", "blocks"),
+        help="where in their first episodes environments begin: 0, random, or alike in every block (zero)")  # fmt: skip
     add("--dump_states", type=int, nargs="?", const=2048, metavar="K",
         help="keep K (2048) random visited states of each policy in states.npz; 0 keeps none")  # fmt: skip
     filming.add_arguments(parser)
@@ -90,7 +92,7 @@ def _run(job, ranks, say, cleanup: contextlib.ExitStack, is_filmed: bool) -> int
 
     physics = type(job.env_cfg.sim.physics).__name__.removesuffix("Cfg")
     with distributed.all_or_none(ranks):
-        env = session.make_env(job.task, job.env_cfg, distributed.rank_seed(job.seed, ranks))
+        env = session.make_env(job.task, job.env_cfg, ranks.seed(job.seed))
         cleanup.callback(env.close)
         if is_filmed:
             filming.check_drawing(env)

@@ -23,6 +23,9 @@ from sapg_isaaclab.training.signals import StopFlag
 PROGRAM = (sys.executable, "-m", "sapg_isaaclab")
 """What carries out the commands of a trial."""
 
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone")
+"""What starts it in several processes, behind Python's own name."""
+
 _POLL_S = 0.5
 
 
@@ -169,10 +172,14 @@ class Campaign:
             os.close(lock)
             return None
         log = folder / f"{name}.txt"
-        threads = str(max(1, (os.cpu_count() or 1) // len(self._devices)))
+        program, processes = self._program, len(self._devices)
+        if "--distributed" in command:
+            program = [program[0], *TORCHRUN, f"--nproc_per_node={trial.ranks}", *program[1:]]
+            processes *= trial.ranks
+        threads = str(max(1, (os.cpu_count() or 1) // processes))
         with open(log, "ab") as output:
             process = subprocess.Popen(
-                [*self._program, *command],
+                [*program, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

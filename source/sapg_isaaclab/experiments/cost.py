@@ -91,8 +91,9 @@ def estimate(
         each.stopped += run is not None
         each.env_steps += trial.env_steps - iteration * trial.rollouts * trial.num_envs
     steps = max((trial.env_steps for trial in trials), default=0)
+    ranks = max((trial.ranks for trial in trials), default=1)  # the same for all of a suite
     for kind, each in kinds.items():
-        each.speed = _measured(shelf.alike(*kind))
+        each.speed = _measured(shelf.alike(*kind, ranks))
         size = each.speed.size if each.speed else math.nan
         if rate is not None:
             each.speed = Speed(rate, size, "--rate")

@@ -61,6 +61,12 @@ class DoorChain(TrapEnv):
     decoy_keys, best_keys = {0: 0}, {0: 5, 8: 8, 9: 6}
     """Rooms, and the key that a scripted policy uses there."""
 
+    joints: torch.Tensor
+    """Shape (N, 16)."""
+
+    room: torch.Tensor
+    """Which of the eleven rooms. Shape (N,)."""
+
     def __init__(self, num_envs: int, seed: int = 0, device: str = "cpu") -> None:
         rooms, locks = len(PAY), len(keys())
         behind = torch.full((rooms, locks), -1)

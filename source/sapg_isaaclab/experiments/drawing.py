@@ -11,7 +11,13 @@ from sapg_isaaclab.experiments import figures
 from sapg_isaaclab.experiments.curves import on_common_steps
 from sapg_isaaclab.experiments.suites import PUBLISHED, SCALES, TASKS
 from sapg_isaaclab.experiments.tables import Table
-from sapg_isaaclab.runs.statistics import interquartile_mean, mean_and_standard_error, stratified_bootstrap
+from sapg_isaaclab.runs.statistics import (
+    interquartile_mean,
+    mann_whitney,
+    mean_and_standard_error,
+    probability_of_improvement,
+    stratified_bootstrap,
+)
 
 NOTHING = "–"  # noqa: RUF001
 """Where there is no number."""
@@ -69,6 +75,49 @@ def robust(data: dict[str, Any]) -> Table:
             cells.append(f"{interquartile_mean(values):.4g} [{low:.4g}, {high:.4g}]")
         rows.append((label, *cells))
     return Table(("", *(f"{data['tasks'][task]}, N = {size:,}" for task, size in columns)), rows)
+
+
+def against(data: dict[str, Any]) -> Table:
+    """Every line beside the first one, which is the baseline.
+
+    Args:
+        data: What ``collect`` returned, of a suite of several numbers of environments.
+
+    Returns:
+        A row for each line, task and number of environments: number of runs; mean and standard error; interquartile
+        mean and its 95 % bootstrap interval; runs whose leader succeeds in half of its last episodes or more; mean of
+        the best policy of each run; probability that a run of the line is better than one of the first line, and Mann
+        and Whitney's two-sided p.
+    """
+    first = next(iter(data["lines"]))
+    rows = []
+    for task, size in _columns(data):
+        baseline = _values(_runs(data, task, first, size))
+        for line, label in data["lines"].items():
+            runs = _runs(data, task, line, size)
+            values = _values(runs)
+            if len(values) < 2:
+                continue
+            low, high = stratified_bootstrap(np.asarray(values), interquartile_mean)
+            tests = (NOTHING, NOTHING)
+            if line != first and len(baseline) > 1:
+                better = probability_of_improvement(np.asarray(values), np.asarray(baseline))
+                tests = (f"{better:.2f}", f"{mann_whitney(values, baseline).p_value:.2g}")
+            succeeded = sum((run.get("successes") or 0.0) >= 0.5 for run in runs)
+            most = [run["best_policy"] for run in runs if run.get("best_policy") is not None]
+            best = f"{np.mean(most):.3g}" if most else NOTHING
+            middle = f"{interquartile_mean(values):.3g} [{low:.3g}, {high:.3g}]"
+            rows.append((f"{size:,}", label, str(len(values)), _number(values), middle, str(succeeded), best, *tests))
+    heads = (
+        "environments",
+        "",
+        "runs",
+        "mean ± standard error",
+        "interquartile mean [95 %]",
+        "at the goal",
+        "best policy",
+    )
+    return Table((*heads, f"P(better than {data['lines'][first]})", "Mann-Whitney p"), rows)
 
 
 def draw(data: dict[str, Any], stem: pathlib.Path) -> list[pathlib.Path]:
@@ -173,9 +222,11 @@ def _sizes(data: dict[str, Any], task: str, axes: Any) -> None:
             axes.axhline(mean[0], color=f"C{index}", linestyle="--", label=f"{label}, N = {next(iter(points)):,}")
             axes.axhspan(mean[0] - error[0], mean[0] + error[0], color=f"C{index}", alpha=0.15, linewidth=0)
             continue
-        axes.errorbar(list(points), mean, error, color=f"C{index}", marker="o", capsize=3, label=label)
-        for size, values in points.items():
-            axes.scatter([size] * len(values), values, color=f"C{index}", s=8, alpha=0.4, linewidths=0)
+        aside = 2.0 ** (0.1 * (index - (len(data["lines"]) - 1) / 2))  # so that lines do not hide one another
+        places = [size * aside for size in points]
+        axes.errorbar(places, mean, error, color=f"C{index}", marker="o", capsize=3, label=label)
+        for place, values in zip(places, points.values()):
+            axes.scatter([place] * len(values), values, color=f"C{index}", s=8, alpha=0.4, linewidths=0)
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
     axes.minorticks_off()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from sapg_isaaclab.runs.run_folder import RunFolder
 
 POINTS = 100
 """Points of a curve, at equal distances of environment steps."""
+
+FEW_POINTS = 20
+"""Those of a curve that a suite does not draw."""
 
 
 def collect(suite: str, scale: str, trials: dict[Place, Trial], shelf: Shelf, episodes: int) -> dict[str, Any]:
@@ -41,7 +45,8 @@ def collect(suite: str, scale: str, trials: dict[Place, Trial], shelf: Shelf, ep
     for place, trial in trials.items():
         run, iteration = shelf.find(trial)
         if run is not None and iteration >= trial.iterations:
-            entry = outcome(run, trial, TASKS[place.task].number, episodes)
+            points = POINTS if SUITES[suite].kind == "curves" else FEW_POINTS
+            entry = outcome(run, trial, TASKS[place.task].number, episodes, points)
             runs.append(
                 {"task": place.task, "line": place.line, "num_envs": place.num_envs, "seed": place.seed} | entry
             )
@@ -70,7 +75,7 @@ def collect(suite: str, scale: str, trials: dict[Place, Trial], shelf: Shelf, ep
     }
 
 
-def outcome(run: RunFolder, trial: Trial, number: str, episodes: int) -> dict[str, Any]:
+def outcome(run: RunFolder, trial: Trial, number: str, episodes: int, num_points: int = POINTS) -> dict[str, Any]:
     """What a finished run has come to.
 
     Args:
@@ -78,27 +83,36 @@ def outcome(run: RunFolder, trial: Trial, number: str, episodes: int) -> dict[st
         trial: What it is a run of.
         number: ``return`` or ``successes``.
         episodes: Episodes of its evaluation.
+        num_points: Points of its curve, at most.
 
     Returns:
         Plain values. ``value``: the leader's mean over its last finished episodes at the end of training, sampled
-        actions, as the paper reports it; None if none had finished. ``evaluation``: mean and standard error of fresh
-        episodes, sampled actions; None if there are none. ``curve``: environment steps and the leader's mean there.
-        Besides ``env_steps`` and ``wall_time_s``.
+        actions, as the paper reports it; None if none had finished. ``successes``: likewise, of whatever the task calls
+        a success. ``best_policy``: the highest of all policies' means; None with one policy. ``evaluation``: mean and
+        standard error of fresh episodes, sampled actions; None if there are none. ``curve``: environment steps and the
+        leader's mean there. Besides ``env_steps`` and ``wall_time_s``.
     """
     rows = [row for row in metrics.read(run) if row["iteration"] <= trial.iterations]
     points = [(row["env_steps"], value) for row in rows if (value := row.get(f"Leader/{number}")) is not None]
     curve: list[list[float]] = [[], []]
     if points:
         steps, values = np.asarray(points, dtype=np.float64).T
-        grid = np.linspace(steps[0], steps[-1], min(POINTS, len(points)))
+        grid = np.linspace(steps[0], steps[-1], min(num_points, len(points)))
         curve = [grid.round().tolist(), [float(f"{value:.6g}") for value in np.interp(grid, steps, values)]]
     return {
         "value": points[-1][1] if points else None,
+        "successes": rows[-1].get("Leader/successes"),
+        "best_policy": _best_policy(rows[-1], number),
         "evaluation": _evaluation(trial.evaluation_file(run, episodes), number),
         "curve": curve,
         "env_steps": rows[-1]["env_steps"],
         "wall_time_s": rows[-1].get("Perf/wall_time_s"),
     }
+
+
+def _best_policy(row: dict[str, Any], number: str) -> float | None:
+    found = [value for tag, value in row.items() if re.fullmatch(rf"Blocks?_?\d*/{number}(_highest)?", tag)]
+    return max(found, default=None)
 
 
 def _diversity(suite: str, trials: dict[Place, Trial], shelf: Shelf) -> list[dict[str, Any]]:

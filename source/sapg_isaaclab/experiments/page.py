@@ -87,6 +87,8 @@ def _suite(data: dict[str, Any], name: str) -> str:
         f"./isaaclab.sh -p scripts/reproduce.py {data['suite']} --scale {data['scale']}"
         f" --tasks {' '.join(data['tasks'])} --algorithms {' '.join(data['lines'])} --seeds {' '.join(map(str, seeds))}"
     )
+    if data["kind"] == "sizes":
+        command += f" --num_envs {' '.join(map(str, sorted({run['num_envs'] for run in data['runs']})))}"
     fresh = {run["evaluation"]["episodes"] for run in data["runs"] if run["evaluation"]}
     hours = sum(run["wall_time_s"] or 0.0 for run in data["runs"]) / 3600.0
     facts = Table(
@@ -102,7 +104,8 @@ def _suite(data: dict[str, Any], name: str) -> str:
             ("data", f"`data/{name}.json`"),
         ],
     )
-    return f"![{data['title']}](images/{name}.png)\n\n{drawing.table(data).markdown()}\n\n{facts.markdown()}"
+    shown = drawing.against(data) if data["kind"] == "sizes" else drawing.table(data)
+    return f"![{data['title']}](images/{name}.png)\n\n{shown.markdown()}\n\n{facts.markdown()}"
 
 
 def escapes(data: dict[str, Any]) -> Table:

@@ -53,6 +53,15 @@ class PointEnv(TrapEnv):
     shows_flag = False
     """Whether the flag is part of the observation."""
 
+    position: torch.Tensor
+    """Shape (N, 2)."""
+
+    velocity: torch.Tensor
+    """Lengths per step. Shape (N, 2)."""
+
+    flag: torch.Tensor
+    """Whether the point has earned it. Shape (N,), bool."""
+
     def move(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Where the points are and how fast after a step at the present velocity.
 

@@ -21,7 +21,7 @@ from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.dexpbt import DexPbtCfg
 from sapg_isaaclab.agents.pql import PqlCfg
 from sapg_isaaclab.agents.sapg import SapgCfg
-from sapg_isaaclab.agents.sapg.cfg import ABLATIONS, CPO
+from sapg_isaaclab.agents.sapg.presets import ABLATIONS, CPO
 from sapg_isaaclab.errors import one_line
 from sapg_isaaclab.experiments.references import whole_episodes
 from sapg_isaaclab.experiments.study_envs import ENVS

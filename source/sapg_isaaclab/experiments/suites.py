@@ -43,6 +43,9 @@ TASKS = {
 }
 """The paper's five one-arm tasks, and the environments of ``experiments/study_envs.py``, which need no simulator."""
 
+LEARNERS = 6
+"""Learners of DexPBT, its default."""
+
 POINT_TASKS = ("two_hills", "two_goals", "key_door", "door_chain", "one_door")
 """Tasks whose runs are those of ``scripts/study.py``."""
 
@@ -302,6 +305,7 @@ def plan(
     lines: list[str] | None = None,
     seeds: list[int] | None = None,
     sizes: list[int] | None = None,
+    ranks: int = 1,
 ) -> dict[Place, Trial]:
     """All runs of a suite.
 
@@ -312,12 +316,14 @@ def plan(
         lines: Names of lines; the suite's by default.
         seeds: Seeds; the scale's by default.
         sizes: Numbers of environments; the suite's by default.
+        ranks: Processes that share the environments of each run.
 
     Returns:
         What to train, seed by seed, so that whoever stops early has something of every line. Places may share a run.
 
     Raises:
-        InputError: If there is no such task or line, or a number of environments is given that does not suit.
+        InputError: If there is no such task or line, a number of environments is given that does not suit, or the
+            processes cannot share a run.
     """
     chosen, size = SUITES[suite], SCALES[scale]
     tasks, lines = list(tasks or chosen.tasks), list(lines or chosen.lines)
@@ -339,7 +345,9 @@ def plan(
         for task in dict.fromkeys(tasks):
             for line in dict.fromkeys(lines):
                 for num_envs in sizes or _sizes(chosen, size, task, line):
-                    found[Place(task, line, num_envs, seed)] = _trial(chosen, size, task, line, num_envs, seed)
+                    place = Place(task, line, num_envs, seed)
+                    found[place] = dataclasses.replace(_trial(chosen, size, task, line, num_envs, seed), ranks=ranks)
+                    _check_ranks(found[place], line)
     return found
 
 
@@ -366,3 +374,15 @@ def _trial(suite: Suite, scale: Scale, task: str, line: str, num_envs: int, seed
         dump_states=scale.dump_states,
         point=point,
     )
+
+
+def _check_ranks(trial: Trial, line: str) -> None:
+    ranks = trial.ranks
+    if ranks > 1 and trial.point:
+        raise InputError(f"--ranks {ranks}: {trial.task} needs no simulator and trains in one process; drop --ranks")
+    if trial.num_envs % ranks:
+        raise InputError(
+            f"--ranks {ranks} cannot share the {trial.num_envs} environments of a run; use a divisor of it"
+        )
+    if trial.algorithm == "dexpbt" and LEARNERS % ranks:
+        raise InputError(f"--ranks {ranks} cannot share the {LEARNERS} learners of {line}; use 2, 3 or 6")

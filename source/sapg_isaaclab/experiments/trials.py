@@ -25,7 +25,7 @@ class Trial:
     """Argument of ``--algorithm``."""
 
     num_envs: int
-    """Number of environments N, in one process."""
+    """Number of environments N, of all processes together."""
 
     seed: int
     """Seed of everything random."""
@@ -42,6 +42,9 @@ class Trial:
     dump_states: int = 0
     """Visited states that are kept of each policy."""
 
+    ranks: int = 1
+    """Number of processes that train together, each with as many environments as any other."""
+
     point: bool = False
     """Whether the task is a point environment, which needs no simulator."""
 
@@ -53,6 +56,7 @@ class Trial:
     def __str__(self) -> str:
         """What the run is called on the screen."""
         words = [self.task, self.algorithm, *self.options, f"{self.num_envs} environments", f"seed {self.seed}"]
+        words += [f"{self.ranks} ranks"] if self.ranks > 1 else []
         return " ".join(words[:2]) + "".join(f", {word}" for word in words[2:])
 
     def key(self, *, any_code: bool = False) -> str:
@@ -67,7 +71,8 @@ class Trial:
         described = {
             "task": self.task,
             "algorithm": self.algorithm,
-            "num_envs": self.num_envs,
+            "num_envs": self.num_envs // self.ranks,
+            "ranks": self.ranks,
             "seed": self.seed,
             "overrides": list(self.options),
             "trainer": {"max_iterations": self.iterations, "dump_states": self.dump_states},
@@ -77,7 +82,7 @@ class Trial:
         return _key(described, any_code)
 
     def train(self, log_root: pathlib.Path, run: RunFolder | None, device: str) -> list[str]:
-        """Arguments that train, behind ``python -m sapg_isaaclab``.
+        """Arguments that train, behind ``python -m sapg_isaaclab`` or, with several ranks, behind torchrun.
 
         Args:
             log_root: Folder for a new run's.
@@ -94,10 +99,22 @@ class Trial:
             sizes = ["--num_envs", str(self.num_envs), "--iterations", str(self.iterations), "--seed", str(self.seed)]
             kept = ["--dump_states", str(self.dump_states)]
             return [*start, "--env", self.task, "--algorithm", self.algorithm, *sizes, *kept, *self.options]
-        end = ["--max_iterations", str(self.iterations), "--device", device]
+        end = ["--max_iterations", str(self.iterations), "--device", self.device(device)]
+        end += ["--distributed"] if self.ranks > 1 else []
         if run is not None:
             return ["train", "--resume", str(run.path), *end]
         return ["train", "--task", self.task, *self.task_options(), *end, "--log_root", str(log_root)]
+
+    def device(self, device: str) -> str:
+        """Where to train: on several ranks each takes the GPU of its number.
+
+        Args:
+            device: Where a single process would compute.
+
+        Returns:
+            Argument of ``--device``.
+        """
+        return device if self.ranks == 1 else device.partition(":")[0]
 
     def task_options(self) -> list[str]:
         """Options of ``train`` for a new run, beside the task, its length, the device and the folder.
@@ -105,7 +122,7 @@ class Trial:
         Returns:
             The arguments.
         """
-        sizes = ["--num_envs", str(self.num_envs), "--seed", str(self.seed)]
+        sizes = ["--num_envs", str(self.num_envs // self.ranks), "--seed", str(self.seed)]
         name = ["--run_name", f"{self.algorithm}_seed{self.seed}"]
         kept = ["--dump_states", str(self.dump_states)]
         return ["--algorithm", self.algorithm, *sizes, *name, *kept, *self.options]
@@ -173,7 +190,8 @@ class Shelf:
             manifest, iteration = run.manifest(), newest_iteration(run)
             if iteration:
                 self._runs.setdefault(_key(manifest, any_code), []).append(Found(run, iteration))
-                kind = tuple(manifest.get(name) for name in ("task", "algorithm", "num_envs"))
+                ranks = manifest.get("ranks", 1)
+                kind = manifest.get("task"), manifest.get("algorithm"), manifest.get("num_envs", 0) * ranks, ranks
                 self._kinds.setdefault(kind, []).append(run)
 
     def find(self, trial: Trial) -> Found:
@@ -186,21 +204,22 @@ class Shelf:
             The run, if there is one.
         """
         found = self._runs.get(trial.key(any_code=self._any_code), [])
-        found = [each for each in found if each.run is not None and _in_one_process(each.run, trial)]
+        found = [each for each in found if each.run is not None and _has_all(each.run, trial)]
         return max(found, key=lambda each: each.iteration, default=Found(None, 0))
 
-    def alike(self, task: str, algorithm: str, num_envs: int) -> list[RunFolder]:
+    def alike(self, task: str, algorithm: str, num_envs: int, ranks: int = 1) -> list[RunFolder]:
         """Runs whose speed is that of a trial, whatever their seed, options and length.
 
         Args:
             task: Task of the trial.
             algorithm: Its algorithm.
             num_envs: Its number of environments.
+            ranks: Its number of processes.
 
         Returns:
             The runs.
         """
-        return self._kinds.get((task, algorithm, num_envs), [])
+        return self._kinds.get((task, algorithm, num_envs, ranks), [])
 
 
 def newest_iteration(run: RunFolder) -> int:
@@ -243,16 +262,18 @@ def _manifests(root: pathlib.Path) -> list[pathlib.Path]:
 def _key(described: dict[str, Any], any_code: bool) -> str:
     names = ("task", "algorithm", "num_envs", "seed", *(() if any_code else ("code", "packages")))
     content = {name: described.get(name) for name in names}
+    content["ranks"] = described.get("ranks", 1)
     content["overrides"] = sorted(described.get("overrides") or [])
     trainer = described.get("trainer") or {}
     content["iterations"], content["dump_states"] = trainer.get("max_iterations"), trainer.get("dump_states") or 0
+    content["initial_steps"] = trainer.get("initial_steps", "zero")
     content["init_from"] = described.get("init_from")
     content["library"] = described.get("library", LIBRARY)
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _in_one_process(run: RunFolder, trial: Trial) -> bool:
-    """Whether a run has the trial's number of environments in all: ``num_envs`` is that of each rank."""
+def _has_all(run: RunFolder, trial: Trial) -> bool:
+    """Whether a run has the trial's number of environments in all: its manifest has that of each rank."""
     try:
         with open(run.metrics_file, encoding="utf-8") as file:
             row = json.loads(file.readline())

@@ -24,6 +24,15 @@ def register_tasks() -> None:
             robot="AllegroKuka",
             task=task,
         )
+    for task in ("Regrasp", "Reorient"):
+        _register(
+            f"SAPG-AllegroKukaTwoArms-{task}",
+            family="allegro_kuka",
+            env="AllegroKukaEnv",
+            robot="AllegroKukaTwoArms",
+            task=task,
+            agents="allegrokuka",
+        )
 
 
 def _register(
@@ -33,6 +42,7 @@ def _register(
     env: str,
     robot: str,
     task: str,
+    agents: str | None = None,
     skrl: str = "skrl_ppo_cfg.yaml",
 ) -> None:
     if task_id in gym.registry:
@@ -44,7 +54,7 @@ def _register(
         disable_env_checker=True,
         kwargs={
             "env_cfg_entry_point": f"{package}.env_cfg:{robot}{task}EnvCfg",
-            "agent_options_entry_point": f"{package}.agents.{robot.lower()}:{robot.upper()}_{task.upper()}",
+            "agent_options_entry_point": f"{package}.agents.{agents or robot.lower()}:{robot.upper()}_{task.upper()}",
             **{
                 f"{name}_cfg_entry_point": f"sapg_isaaclab.commands.agent_presets:{task_id}.{name}"
                 for name in ("sapg", "dexpbt", "pql")

@@ -115,6 +115,7 @@ class TaskEnv(DirectRLEnv):
         self.extras["log"] = {}
         self.pose_estimate = PoseEstimate(cfg.pose_estimate, self.num_envs, self.device) if cfg.asymmetric else None
         """What the policy knows of the object's pose; None where it sees what the critic sees."""
+        self._shortened: torch.Tensor | None = None
         self._set_up()
         if self.sim.visualizers:
             self.set_debug_vis(True)
@@ -168,8 +169,23 @@ class TaskEnv(DirectRLEnv):
 
     def _reset_idx(self, env_ids: Sequence[int] | torch.Tensor) -> None:
         super()._reset_idx(env_ids)
+        rows = torch.as_tensor(env_ids, dtype=torch.long, device=self.device)
         if self.pose_estimate is not None:
-            self.pose_estimate.restart(torch.as_tensor(env_ids, dtype=torch.long, device=self.device))
+            self.pose_estimate.restart(rows)
+        if self._shortened is not None:
+            self._shortened.index_fill_(0, rows, False)
+
+    def begin_within(self, steps: torch.Tensor) -> None:
+        """Let environments count steps of the episodes that they have just begun as taken: these run out of time early.
+
+        Such an episode counts neither for successes nor for the curriculum.
+
+        Args:
+            steps: Numbers of steps, integer, shape (N,), such as
+                :func:`~sapg_isaaclab.training.staggering.initial_steps` gives.
+        """
+        self.episode_length_buf.copy_(steps)
+        self._shortened = self.episode_length_buf > 0
 
     def _set_up(self) -> None:
         """Look up what the scene holds and make the buffers of the task."""
@@ -210,7 +226,8 @@ class TaskEnv(DirectRLEnv):
 
     def _finished(self) -> torch.Tensor:
         """Which episodes ended in this step and count, bool, shape (N,)."""
-        return self.reset_buf & ~self.nan_guard.broken
+        counts = self.reset_buf & ~self.nan_guard.broken
+        return counts if self._shortened is None else counts & ~self._shortened
 
     def _move_curriculum(self) -> None:
         """Make the next step of the curriculum if the successes that count allow it."""
@@ -226,12 +243,12 @@ class TaskEnv(DirectRLEnv):
         log = {"Metrics/successes": finished.mean(), "Metrics/success_rate": (finished / (finished + 1.0)).mean()}
         log["Metrics/nan_resets"] = self.nan_guard.total.float()
         if self.cfg.num_blocks > 1:
-            blocks = finished.view(self.cfg.num_blocks, -1).mean(-1)
-            log |= block_scalars("Block_{}/successes", blocks)
+            blocks, first = finished.view(self.cfg.num_blocks, -1).mean(-1), self.cfg.first_block
+            log |= block_scalars("Block_{}/successes", blocks, first)
             log["Leader/successes"] = blocks[0]
         if self.curriculum is not None and self.curriculum.groups is not None:
             for name, values in self.curriculum.values.items():
-                log |= block_scalars(f"{name.capitalize()}/block_{{}}", values.clone())
+                log |= block_scalars(f"{name.capitalize()}/block_{{}}", values.clone(), self.cfg.first_block)
         return log
 
     # checkpoints

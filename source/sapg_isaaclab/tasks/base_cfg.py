@@ -27,6 +27,10 @@ class TaskEnvCfg(DirectRLEnvCfg):
     """Number of policy blocks: each gets the same mix of what differs between environments, and the metrics distinguish
     them. The training script sets it."""
 
+    first_block: int = 0
+    """Number of the first of them in the metrics, where several processes have some blocks each. The training script
+    sets it."""
+
     asymmetric: bool = False
     """Whether policy and critic see differently: the policy what a robot can know, with the object's pose as
     ``pose_estimate`` has it, and the critic, as Isaac Lab's group ``critic``, everything."""

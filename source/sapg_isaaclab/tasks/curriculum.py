@@ -162,20 +162,33 @@ class Curriculum:
         """Numbers of the groups, shape (G,), repeated for their environments, shape (N,)."""
         return values if self.groups is None else values.repeat_interleave(len(like) // self.groups)
 
-    def copy(self, source: int, target: int) -> None:
-        """Let a group take over the numbers of another, and the step of their last change.
+    def group_state(self, group: int) -> dict[str, torch.Tensor]:
+        """Numbers of one group, for another to take over.
 
         Args:
-            source: Group to copy.
-            target: Group that is overwritten.
+            group: The group.
+
+        Returns:
+            Every number by its name and ``last_change``, the step of their last change, 0-dim.
         """
-        for values in (*self.values.values(), self._last_change):
-            values[target] = values[source]
+        return {name: value[group].clone() for name, value in self._all().items()}
+
+    def load_group(self, group: int, state: Mapping[str, torch.Tensor]) -> None:
+        """Overwrite the numbers of one group.
+
+        Args:
+            group: The group.
+            state: What :meth:`group_state` returned, here or in another process.
+        """
+        for name, value in self._all().items():
+            value[group].copy_(state[name])
+
+    def _all(self) -> dict[str, torch.Tensor]:
+        return {**self.values, "last_change": self._last_change}
 
     def state_dict(self) -> dict[str, Any]:
         """Every number by its name and ``last_change``, the step of their last change; with groups lists of them."""
-        values = {name: value.tolist() for name, value in self.values.items()}
-        return {**values, "last_change": self._last_change.tolist()}
+        return {name: value.tolist() for name, value in self._all().items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` returned.
@@ -186,5 +199,5 @@ class Curriculum:
         Raises:
             KeyError: If one is missing.
         """
-        for name, value in (*self.values.items(), ("last_change", self._last_change)):
+        for name, value in self._all().items():
             value.copy_(torch.as_tensor(state[name]))

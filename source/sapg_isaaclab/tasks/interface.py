@@ -97,19 +97,20 @@ def robot_table(robot: Any) -> Robot:
     return table
 
 
-def joints(robot: Any, names: list[str]) -> list[dict[str, Any]]:
+def joints(robot: Any, names: list[str], prefix: str = "") -> list[dict[str, Any]]:
     """Limits and drives of joints.
 
     Args:
         robot: Configuration of the articulation.
         names: The joints.
+        prefix: What their names begin with in the description, where a scene has several such robots.
 
     Returns:
         Plain values: ``name``, ``lower`` and ``upper`` [rad], ``stiffness`` [N m/rad], ``damping`` [N m s/rad],
         ``effort_limit`` [N m], ``velocity_limit`` [rad/s] and ``armature`` [kg m^2].
     """
     table = {joint.name: joint for joint in robot_table(robot).joints}
-    return [_joint(robot, table[name]) for name in names]
+    return [_joint(robot, table[name]) | {"name": prefix + name} for name in names]
 
 
 def _joint(robot: Any, joint: Joint) -> dict[str, Any]:
@@ -148,22 +149,23 @@ def joint_position_item(described: list[dict[str, Any]], meaning: str = "joint p
     )
 
 
-def common(cfg: Any) -> dict[str, Any]:
+def common(cfg: Any, robots: tuple[str, ...] = ("robot",)) -> dict[str, Any]:
     """What tasks of this package say alike.
 
     Args:
         cfg: Configuration of the environment.
+        robots: Names of the robots in its scene.
 
     Returns:
-        ``control_hz`` and ``frames``.
+        ``control_hz`` and ``frames``: the environment's, with the pose of each robot's base, such as ``robot_base``.
     """
-    pose = cfg.scene.robot.init_state
+    poses = {name: getattr(cfg.scene, name).init_state for name in robots}
     return {
         "control_hz": 1.0 / (cfg.sim.dt * cfg.decimation),
         "frames": {
             ENVIRONMENT: {
                 "meaning": "origin on the ground in the middle of the scene, z up; quaternions are xyzw",
-                "robot_base": {"pos": list(pose.pos), "quat": list(pose.rot)},
+                **{f"{name}_base": {"pos": list(pose.pos), "quat": list(pose.rot)} for name, pose in poses.items()},
             }
         },
     }

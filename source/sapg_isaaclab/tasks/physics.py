@@ -19,6 +19,9 @@ DEFAULT_DEVICE = "cuda:0" if torch.cuda.is_available() else "cpu"
 DEFAULT_NUM_ENVS = 24576 if torch.cuda.is_available() else 384
 """Environments of a task: the paper's number on a GPU; on a CPU, where more do not step faster, six blocks of 64."""
 
+NEWTON_BUFFERS = {"njmax": 200, "nconmax": 100}
+"""Constraint rows and contacts of MuJoCo Warp in each environment, for one robot."""
+
 
 @configclass
 class PhysicsPresets(PresetCfg):
@@ -29,7 +32,11 @@ class PhysicsPresets(PresetCfg):
 
     newton_mjwarp = NewtonCfg(
         solver_cfg=MJWarpSolverCfg(
-            integrator="implicitfast", cone="elliptic", impratio=10.0, njmax=200, nconmax=100, update_data_interval=2
+            integrator="implicitfast",
+            cone="elliptic",
+            impratio=10.0,
+            update_data_interval=2,
+            **NEWTON_BUFFERS,
         ),
         num_substeps=2,
     )
@@ -86,3 +93,16 @@ def fit_contact_buffers(physics: object, num_envs: int) -> None:
     for name, size in contact_buffers(num_envs).items():
         if hasattr(physics, name):
             setattr(physics, name, max(getattr(physics, name), size))
+
+
+def fit_newton_buffers(physics: object, robots: int) -> None:
+    """Enlarge MuJoCo Warp's buffers for several robots in each environment; sizes that a user chose stay.
+
+    Args:
+        physics: A physics configuration; one of another engine is left alone.
+        robots: Robots in each environment.
+    """
+    solver = getattr(physics, "solver_cfg", None)
+    for name, size in NEWTON_BUFFERS.items():
+        if getattr(solver, name, None) == size:
+            setattr(solver, name, robots * size)

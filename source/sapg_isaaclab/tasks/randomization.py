@@ -169,18 +169,21 @@ def masses(asset: str, low: float, high: float) -> EventTermCfg:
     return EventTermCfg(func=mdp.randomize_rigid_body_mass, mode=PER_BLOCK, params=params)
 
 
-def gains(stiffness: tuple[float, float], damping: tuple[float, float], distribution: str) -> EventTermCfg:
-    """Factors of stiffness and damping of every drive of the robot.
+def gains(
+    stiffness: tuple[float, float], damping: tuple[float, float], distribution: str, asset: str = "robot"
+) -> EventTermCfg:
+    """Factors of stiffness and damping of every drive of a robot.
 
     Args:
         stiffness: Smallest and largest factor of the stiffness.
         damping: The same of the damping.
         distribution: ``uniform`` or ``log_uniform``.
+        asset: Name of the robot in the scene.
 
     Returns:
         The term.
     """
-    params = {"asset_cfg": SceneEntityCfg("robot"), "operation": "scale", "distribution": distribution}
+    params = {"asset_cfg": SceneEntityCfg(asset), "operation": "scale", "distribution": distribution}
     params |= {"stiffness_distribution_params": stiffness, "damping_distribution_params": damping}
     return EventTermCfg(func=mdp.randomize_actuator_gains, mode=PER_BLOCK, params=params)
 

@@ -63,15 +63,16 @@ class Clips:
         self._finished: list[Clip] = []
         remove_leftovers(folder)
 
-    def step(self, iteration: int, leader: int) -> None:
+    def step(self, iteration: int, leader: int | None) -> None:
         """After a step of all environments: draw it if it belongs to a clip.
 
         Args:
             iteration: Number of finished iterations.
-            leader: The leader's block.
+            leader: The leader's block; None while another rank holds it, which puts off a clip of the leader.
         """
-        if self._file is None and self._is_due():
-            self._begin(iteration, leader)
+        blocks = self._blocks or (() if leader is None else (leader,))
+        if self._file is None and blocks and self._is_due():
+            self._begin(iteration, blocks)
         self._since += 1
         if self._file is None:
             return
@@ -114,8 +115,7 @@ class Clips:
         will_be = self.spent_s + self._last_cost_s
         return self._since >= SHORTEST_INTERVAL and will_be <= LARGEST_SHARE * (self._clock() - self._began_s)
 
-    def _begin(self, iteration: int, leader: int) -> None:
-        blocks = self._blocks or (leader,)
+    def _begin(self, iteration: int, blocks: Sequence[int]) -> None:
         what = f"block_{'_'.join(map(str, blocks))}" if self._blocks else "leader"
         name, self._tag = f"iteration_{iteration:06d}_{what}.mp4", f"Video/{what}"
         self._since, self._spent_before_s = 0, self.spent_s

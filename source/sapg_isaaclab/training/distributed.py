@@ -1,4 +1,4 @@
-"""Training on several ranks: joining them, errors that end all of them, and what a checkpoint keeps of each.
+"""Training on several ranks: joining them, errors that end all of them, and what a start must agree about.
 
 Importing this module must not import skrl; see :func:`joined`.
 """
@@ -6,7 +6,6 @@ Importing this module must not import skrl; see :func:`joined`.
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import traceback
 from collections.abc import Iterator
@@ -183,38 +182,6 @@ def device(configured: str, given: str | None) -> str:
         )
     torch.cuda.set_device(local)
     return f"cuda:{local}"
-
-
-def rank_seed(seed: int, ranks: Ranks) -> int:
-    """Seed of the environments and of all sampling on this rank.
-
-    Args:
-        seed: Seed of the run.
-        ranks: This process among all.
-
-    Returns:
-        The run's seed on rank 0. On the others far from it, so that runs with seeds 1, 2, ... share no data.
-    """
-    return (seed + 1_000_003 * ranks.rank) % 2**32
-
-
-def gather_states(ranks: Ranks, state: Any) -> list[Any]:
-    """States of the other ranks, on rank 0.
-
-    Args:
-        ranks: This process among all.
-        state: What a checkpoint keeps of this rank: tensors, plain values and containers of them.
-
-    Returns:
-        One state for each rank but the first, with tensors on the host. Empty on the other ranks.
-    """
-    if ranks.size == 1:
-        return []
-    # as a file would hold it: tensors of another rank's GPU must not come to life on this one's
-    file = io.BytesIO()
-    torch.save(state if ranks.rank else None, file)
-    files = ranks.gather_to_main(file.getvalue())
-    return [torch.load(io.BytesIO(each), map_location="cpu", weights_only=True) for each in files[1:]]
 
 
 def places(ranks: Ranks, device: str) -> str:

@@ -50,6 +50,8 @@ class EpisodeTracker:
         self._recent = [np.empty((0, len(_COLUMNS))) for _ in range(layout.num_blocks)]
         self.finished = [0] * layout.num_blocks
         self.has_successes = False
+        self.shortened: torch.Tensor | None = None
+        """Environments whose episode under way began late and does not count, bool, shape (N,), if some did."""
 
     def step(
         self,
@@ -75,7 +77,11 @@ class EpisodeTracker:
         if successes is not None:
             self._values[index, 2] = successes
             self.has_successes = True
-        self._done[index] = done if broken is None else done & ~broken
+        counts = done if broken is None else done & ~broken
+        if self.shortened is not None:
+            counts = counts & ~self.shortened
+            self.shortened &= ~done
+        self._done[index] = counts
         self._running.masked_fill_(done, 0.0)
 
     def finish_iteration(self) -> None:
@@ -92,6 +98,15 @@ class EpisodeTracker:
     def restart(self) -> None:
         """Forget the episodes under way, because the environment was reset."""
         self._running.zero_()
+        self.shortened = None
+
+    def leave_out(self, shortened: torch.Tensor) -> None:
+        """Leave episodes out that have just begun.
+
+        Args:
+            shortened: Environments whose episode began late. Shape (N,).
+        """
+        self.shortened = shortened.clone()
 
     def mean(self, block: int) -> dict[str, float]:
         """Means over the newest finished episodes of a block.
@@ -141,6 +156,7 @@ class EpisodeTracker:
             "recent": [torch.from_numpy(recent.copy()) for recent in self._recent],
             "finished": list(self.finished),
             "has_successes": self.has_successes,
+            "shortened": None if self.shortened is None else self.shortened.cpu(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -153,3 +169,5 @@ class EpisodeTracker:
         self._recent = [recent.cpu().numpy() for recent in state["recent"]]
         self.finished = list(state["finished"])
         self.has_successes = state["has_successes"]
+        shortened = state.get("shortened")
+        self.shortened = None if shortened is None else shortened.to(self._running.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import pathlib
@@ -23,6 +24,7 @@ from sapg_isaaclab.training.episodes import EpisodeTracker
 from sapg_isaaclab.training.not_finite import FiniteCheck, report_resets
 from sapg_isaaclab.training.progress import Progress
 from sapg_isaaclab.training.signals import StopFlag
+from sapg_isaaclab.training.staggering import InitialSteps, begin_within, initial_steps
 from sapg_isaaclab.training.visited import VisitedStates
 
 
@@ -41,6 +43,9 @@ class TrainerCfg:
 
     keep_checkpoints: int = 5
     """Number of newest checkpoints that are kept, beside the best; 0 keeps all."""
+
+    initial_steps: InitialSteps = "zero"
+    """Where in their first episodes environments begin; see :func:`~.staggering.initial_steps`."""
 
     dump_states: int = 0
     """Observations of each block that are kept, drawn uniformly from all that were acted on; 0 keeps none."""
@@ -104,10 +109,12 @@ class Trainer:
         self._observations: torch.Tensor | None = None
         self._finite = FiniteCheck(env.num_envs, env.device)
         self._env_log = EnvLog(self.ranks)
-        self._visited: VisitedStates | None = None  # on several ranks, those of rank 0
-        if cfg.dump_states and self.ranks.is_main:
-            size, seed = compute_space_size(env.observation_space), self.description.get("seed", 0)
-            self._visited = VisitedStates(agent.layout, self.rollouts, size, cfg.dump_states, env.device, seed)
+        self._seed = self.ranks.seed(self.description.get("seed", 0))
+        self._visited: VisitedStates | None = None
+        # where every rank has all blocks, those of rank 0 will do
+        if cfg.dump_states and (self.ranks.is_main or agent.layout.spread.size > 1):
+            size = compute_space_size(env.observation_space)
+            self._visited = VisitedStates(agent.layout, self.rollouts, size, cfg.dump_states, env.device, self._seed)
         # of rank 0; the others write there too, where they see what stops a run
         folder = self.ranks.gather(str(run.path) if run else None)[0]
         self._folder = pathlib.Path(folder) if folder else None
@@ -134,8 +141,8 @@ class Trainer:
         self.iteration, self.env_steps = state["iteration"], state["env_steps"]
         self.wall_time_s, self.best, self.wandb_id = state["wall_time_s"], state["best"], state["wandb_id"]
         self.episodes.load_state_dict(own["episodes"])
-        if self._visited is not None and state.get("visited"):
-            self._visited.load_state_dict(state["visited"])
+        if self._visited is not None and own.get("visited"):
+            self._visited.load_state_dict(own["visited"])
         self._observations, _ = self.env.reset()
         restored = None
         if own["env"] is not None and hasattr(self.env.unwrapped, "load_state_dict"):
@@ -145,8 +152,15 @@ class Trainer:
         else:
             self.episodes.restart()
             self.agent.restart_episodes()
+            if own.get("steps") is not None:
+                self._begin_within(own["steps"])
         # last, because resetting and loading may draw random numbers
         checkpoint.set_rng_state(own["rng"])
+
+    def _begin_within(self, steps: torch.Tensor) -> None:
+        steps = steps.to(self.env.device)
+        begin_within(self.env, steps)
+        self.episodes.leave_out(steps > 0)
 
     def train(self) -> str | None:
         """Train up to ``max_iterations`` or until a stop is asked for, and leave a checkpoint.
@@ -161,6 +175,9 @@ class Trainer:
         self.agent.enable_training_mode(True)
         if self._observations is None:
             self._observations, _ = self.env.reset()
+            if self.cfg.initial_steps != "zero":  # once: a resume goes on with what the counters were
+                times = {"episode_length": self.env.unwrapped.max_episode_length, "rollouts": self.rollouts}
+                self._begin_within(initial_steps(self.cfg.initial_steps, self.agent.layout, **times, seed=self._seed))
         states = self.env.state()
         writer = metrics.MetricsWriter(
             self.run,
@@ -217,13 +234,18 @@ class Trainer:
         began = time.monotonic()
         filmed_s = self.clips.spent_s if self.clips is not None else 0.0
         clock = {"timestep": self.iteration * self.rollouts, "timesteps": self.cfg.max_iterations * self.rollouts}
-        with distributed.all_or_none(self.ranks):
+        with contextlib.ExitStack() as together:
+            # nothing in there may wait for another rank
+            if not self.agent.EXCHANGES_IN_STEPS:
+                together.enter_context(distributed.all_or_none(self.ranks))
             for index in range(self.rollouts):
                 if index > 0:
                     self.agent.post_interaction(**clock)
                     clock["timestep"] += 1
                 self.agent.pre_interaction(**clock)
                 states = self._step(states, index, **clock)
+            if self.agent.EXCHANGES_IN_STEPS:
+                together.enter_context(distributed.all_or_none(self.ranks))
             self._finite.raise_if_found(self.iteration + 1, self._folder, self.ranks.rank)
             report_resets(self.env.unwrapped, self.iteration + 1, self._folder, self.ranks.rank)
         collected = time.monotonic()
@@ -255,6 +277,8 @@ class Trainer:
             actions, _ = self.agent.act(observations, states, timestep=timestep, timesteps=timesteps)
             next_observations, rewards, terminated, truncated, infos = self.env.step(actions)
             next_states = self.env.state()
+            if self.episodes.shortened is not None:
+                infos = {**infos, "shortened": self.episodes.shortened}
             self.agent.record_transition(
                 observations=observations,
                 states=states,
@@ -281,7 +305,8 @@ class Trainer:
             )
             self._env_log.step(infos.get("log"))
             if self.clips is not None:
-                self.clips.step(self.iteration, self.agent.leader)
+                leader = self.agent.leader
+                self.clips.step(self.iteration, leader if leader in self.agent.layout.held else None)
         self._observations = next_observations
         return next_states
 
@@ -289,7 +314,9 @@ class Trainer:
         """Number of a curriculum that the leader's episodes are judged by; 0 in a task without one."""
         leader = self.agent.leader
         if f"{name}/blocks_lowest" in row:  # every block has its own, and they are more than a row names
-            return float(self.env.unwrapped.curriculum.values[name.lower()][leader])
+            held, values = self.agent.layout.held, self.env.unwrapped.curriculum.values[name.lower()]
+            own = float(values[leader - held.start]) if leader in held else None
+            return next(value for value in self.ranks.gather(own) if value is not None)
         return row.get(f"{name}/block_{leader}", row.get(for_all, 0.0))
 
     def _check_agent(self, values: dict[str, float]) -> None:
@@ -346,8 +373,9 @@ class Trainer:
             if is_best:
                 checkpoint.point(run, "best", path)
             checkpoint.prune(run, self.cfg.keep_checkpoints)
-            if state["visited"]:
-                visited.write(run.path / visited.FILE, state["visited"], self.agent.leader)
+            samples = [own["visited"] for own in (state, *state["other_ranks"]) if own["visited"]]
+            if samples:
+                visited.write(run.path / visited.FILE, samples, self.agent.leader)
         except OSError as error:
             raise TrainingError(f"cannot write in {run.path}: {error}; checkpoint {path} is intact") from error
 
@@ -378,12 +406,17 @@ class Trainer:
         layout = self.agent.layout
         unwrapped = self.env.unwrapped
         agent = self.agent.state_dict()
-        if not getattr(unwrapped, "restores_episodes", hasattr(unwrapped, "load_state_dict")):
+        goes_on = getattr(unwrapped, "restores_episodes", hasattr(unwrapped, "load_state_dict"))
+        if not goes_on:
             agent = _without_recurrent_state(agent)  # large, and of no use where episodes begin anew
+        staggered = self.cfg.initial_steps != "zero" and not goes_on
         own = {
             "agent": {key: agent[key] for key in self.agent.PER_RANK},
             "env": unwrapped.state_dict() if hasattr(unwrapped, "state_dict") else None,
             "episodes": self.episodes.state_dict(),
+            # where episodes begin anew, they run out of time when those under way would have
+            "steps": unwrapped.episode_length_buf.cpu() if staggered else None,
+            "visited": self._visited.state_dict() if self._visited is not None else None,
             "rng": checkpoint.rng_state(),
         }
         return {
@@ -399,9 +432,8 @@ class Trainer:
             },
             **own,
             "agent": agent,
-            "other_ranks": distributed.gather_states(self.ranks, own),
+            "other_ranks": self.ranks.gather_states(own),
             "best": self.best,
-            "visited": self._visited.state_dict() if self._visited is not None else None,
             "wandb_id": self.wandb_id,
             "versions": package_versions(),
         }

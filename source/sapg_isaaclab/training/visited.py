@@ -38,11 +38,12 @@ class VisitedStates:
             seed: Seed of the draws.
         """
         self._layout, self._rollouts, self._seed = layout, rollouts, seed
-        shape = (layout.num_blocks, per_block)
+        blocks = len(layout.held)
+        shape = (blocks, per_block)
         self._states = torch.zeros(*shape, size, device=device)
         self._keys = torch.full(shape, torch.inf, dtype=torch.float64, device=device)  # 24 bits would tie after days
         self._iterations = torch.zeros(shape, dtype=torch.long, device=device)
-        self._offered = torch.zeros(layout.num_blocks, layout.block_size, size, device=device)
+        self._offered = torch.zeros(blocks, layout.block_size, size, device=device)
         self._generator = torch.Generator(device=device).manual_seed(seed)
 
     def step(self, iteration: int, index: int, observations: torch.Tensor) -> None:
@@ -93,16 +94,16 @@ class VisitedStates:
         self._generator.set_state(state["generator"].cpu())
 
 
-def write(path: pathlib.Path, state: dict[str, Any], leader: int) -> None:
+def write(path: pathlib.Path, samples: list[dict[str, Any]], leader: int) -> None:
     """Write a sample as a file of numpy, whole or not at all.
 
     Args:
         path: The file.
-        state: What :meth:`VisitedStates.state_dict` returned.
+        samples: What :meth:`VisitedStates.state_dict` returned, on each rank that has blocks of its own.
         leader: Block of the leader.
 
     Raises:
         OSError: If it cannot be written.
     """
-    arrays = {name: state[name].numpy() for name in ("states", "iterations")}
-    write_atomically(path, lambda file: np.savez(file, **arrays, leader=np.asarray(leader)))
+    states, iterations = (torch.cat([each[name] for each in samples]).numpy() for name in ("states", "iterations"))
+    write_atomically(path, lambda file: np.savez(file, states=states, iterations=iterations, leader=np.asarray(leader)))

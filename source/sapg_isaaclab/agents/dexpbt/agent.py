@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from statistics import fmean
 from typing import Any
@@ -11,10 +10,11 @@ import torch
 
 from sapg_isaaclab.agents.base import BaseAgent
 from sapg_isaaclab.agents.contract import Infos, Transition
+from sapg_isaaclab.agents.dexpbt import takeover
 from sapg_isaaclab.agents.dexpbt.cfg import DexPbtCfg
-from sapg_isaaclab.agents.dexpbt.mutation import Hyperparameters, mutate, uniform
 from sapg_isaaclab.agents.dexpbt.objective import Objectives
-from sapg_isaaclab.agents.dexpbt.selection import Verdict, select
+from sapg_isaaclab.agents.dexpbt.population import Population
+from sapg_isaaclab.agents.dexpbt.settings import Settings
 from sapg_isaaclab.agents.options import flatten
 from sapg_isaaclab.agents.sapg.agent import SAPG
 from sapg_isaaclab.agents.sapg.batch import minibatch_bounds
@@ -29,16 +29,24 @@ class DexPBT(BaseAgent):
     ``interval`` steps of a learner the population is compared: the worst learners take over the weights of better ones
     or keep theirs, and their hyper-parameters mutate.
 
-    After every update ``metrics`` holds the newest numbers by tag, and ``decisions`` every decision so far.
+    Where torch's process group has several ranks, each holds a part of the learners, with the environments of these.
+    Objectives and the learners' numbers are exchanged after every update and every rank comes to the same decisions; a
+    learner that takes over from one of another rank gets its state from there.
+
+    After every update ``metrics`` holds the newest numbers by tag, and ``decisions`` every decision so far, in the
+    order in which they were made: ``frames`` (environment steps of a learner), ``learner``, ``action`` (``initial``,
+    ``keep``, ``mutate`` or ``replace``), ``reason``, ``objective``, ``donor`` and ``changed``: hyper-parameters by
+    name, old and new.
 
     Args:
-        learners: P agents with one block each and options of their own, with memories of equally many environments, or
-            all without memory for a population that only acts.
+        learners: Agents with one block each and options of their own, those that this rank holds: with memories of
+            equally many environments, or all without memory for a population that only acts.
         cfg: Options; see :class:`~sapg_isaaclab.agents.dexpbt.cfg.DexPbtCfg`.
         reward_weights: Weights of the reward by name, shape (N,) each, written in place. Leave them out for an
             environment without a true objective: what ranks the learners must not change.
-        curriculum: The environment's :class:`~sapg_isaaclab.tasks.curriculum.Curriculum` or anything with
-            ``groups`` and ``copy``; with a group per learner, a replacement takes over the donor's group.
+        curriculum: The environment's :class:`~sapg_isaaclab.tasks.curriculum.Curriculum` or anything else that
+            :class:`~sapg_isaaclab.agents.contract.PopulationTask` allows; with a group for each learner of this rank, a
+            replacement takes over the donor's group.
         observation_space: Box of D observations.
         state_space: Box of the privileged state, if any.
         action_space: Box of A actions.
@@ -49,6 +57,7 @@ class DexPBT(BaseAgent):
     """
 
     CFG = DexPbtCfg
+    PER_RANK = ("objectives",)
     cfg: DexPbtCfg
 
     def __init__(
@@ -63,63 +72,46 @@ class DexPBT(BaseAgent):
         action_space=None,
         device: str | torch.device | None = None,
     ) -> None:
-        if len(learners) != cfg.num_blocks:
-            raise ValueError(f"{len(learners)} learners came, but agent.num_blocks is {cfg.num_blocks}")
+        self._learns = learners[0].memory is not None
         super().__init__(
             cfg=cfg,
-            num_envs=sum(learner.layout.num_envs for learner in learners),
-            models={f"learner_{block}": learner.model for block, learner in enumerate(learners)},
+            num_envs=sum(learner.layout.num_envs for learner in learners) if self._learns else None,
+            models={},
             observation_space=observation_space,
             state_space=state_space,
             action_space=action_space,
             device=device,
         )
-        self.learners = learners
-        self._learns = learners[0].memory is not None
-        self.reward_weights = self._chosen(reward_weights or {}) if self._learns else {}
+        if len(learners) != len(self.layout.held):
+            raise ValueError(f"{len(learners)} learners came, but agent.num_blocks is {cfg.num_blocks}")
+        self.learners = dict(zip(self.layout.held, learners))
+        """The learners of this rank, by their number in the population."""
+        self.ranks = self.layout.spread
+        self.models = {f"learner_{block}": learner.model for block, learner in self.learners.items()}
+        offered = reward_weights if self._learns else None
+        self.settings = Settings(self.learners, self.layout, cfg, offered or {})
         self.curriculum = self._own(curriculum) if self._learns else None
         self.objectives = Objectives(self.layout, cfg.rollouts, self.device)
-        self.hyperparameters = [self._initial(block) for block in range(cfg.num_blocks)]
-        """What mutates, of every learner, as it is now."""
-        self.frames = 0
-        """Environment steps that each learner has taken."""
-        self.decisions = []
-        """Every decision so far, in the order in which they were made: ``frames`` (environment steps of a learner),
-        ``learner``, ``action`` (``initial``, ``keep``, ``mutate`` or ``replace``), ``reason``, ``objective``, ``donor``
-        and ``changed``: hyper-parameters by name, old and new."""
-        self.generator = torch.Generator().manual_seed(cfg.seed)
-        self._changed_at = [0] * cfg.num_blocks
+        self.population = Population(cfg)
+        """What all ranks decide alike."""
+        self.decisions = self.population.decisions
         self._leader = 0
         self._rollout = 0
         self.checkpoint_modules = {
             f"learner_{block}_{name}": module
-            for block, learner in enumerate(learners)
+            for block, learner in self.learners.items()
             for name, module in learner.checkpoint_modules.items()
         }
 
-    def _chosen(self, offered: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Weights of the reward that mutate."""
-        names = self.cfg.mutated_rewards or tuple(offered)
-        for name in names:
-            if name not in offered:
-                allowed = f"one of {', '.join(offered)}" if offered else "empty, for this environment offers none"
-                raise ValueError(f"agent.mutated_rewards has {name!r}; it must be {allowed}")
-        return {name: offered[name] for name in names}
-
     def _own(self, curriculum: Any | None) -> Any | None:
         """The curriculum if every learner has a group of its own; None where all share one tolerance."""
-        groups, learners = getattr(curriculum, "groups", None), self.cfg.num_blocks
+        groups, learners = getattr(curriculum, "groups", None), len(self.layout.held)
         if groups not in (None, learners):
             raise ValueError(
                 f"the environment's curriculum has {groups} groups, the population {learners} learners;"
                 f" add env.num_blocks={learners}"
             )
         return curriculum if groups is not None else None
-
-    def _initial(self, block: int) -> Hyperparameters:
-        first = self.layout.slice(block).start
-        values = {f"agent.{name}": getattr(self.learners[block].cfg, name) for name in self.cfg.mutated}
-        return values | {f"reward.{name}": weights[first].item() for name, weights in self.reward_weights.items()}
 
     @property
     def leader(self) -> int:
@@ -133,13 +125,18 @@ class DexPBT(BaseAgent):
 
     def sizes(self) -> dict[str, str]:
         """Numbers of environments and rows, in words."""
-        size, learners = self.layout.block_size, self.cfg.num_blocks
+        size, here, learners = self.layout.block_size, len(self.layout.held), self.cfg.num_blocks
         rows = self.cfg.rollouts * size
-        parts = len(minibatch_bounds(rows, rows, self.learners[0].cfg)) - 1
+        parts = len(minibatch_bounds(rows, rows, self._any.cfg)) - 1
+        share = f"{learners} learners" if here == learners else f"{here} of {learners} learners"
         return {
-            "environments": f"{self.layout.num_envs} = {learners} learners x {size}",
-            "batch": f"{learners} learners x {rows} rows in {parts} minibatches",
+            "environments": f"{self.layout.num_envs} = {share} x {size}",
+            "batch": f"{share} x {rows} rows in {parts} minibatches",
         }
+
+    @property
+    def _any(self) -> SAPG:
+        return self.learners[self.layout.held.start]
 
     def init(self, *, trainer_cfg: Any = None) -> None:
         """Create the memories and give every learner its first hyper-parameters. See skrl's Agent.
@@ -148,11 +145,12 @@ class DexPBT(BaseAgent):
             trainer_cfg: Configuration of the trainer.
         """
         super().init(trainer_cfg=trainer_cfg)
-        for learner in self.learners:
+        for learner in self.learners.values():
             learner.init()
         if self._learns and not self.decisions:
-            for block in range(self.cfg.num_blocks):
-                self._mutate(block, "initial", "first mutation", self.hyperparameters[block])
+            own = [self.settings.read(block) for block in self.learners]
+            self.population.begin([values for part in self.ranks.gather(own) for values in part])
+            self._apply()
 
     def enable_training_mode(self, enabled: bool = True, *, apply_to_models: bool = False) -> None:
         """Turn training on or off. See skrl's Agent.
@@ -162,7 +160,7 @@ class DexPBT(BaseAgent):
             apply_to_models: Whether the models' mode is set too.
         """
         super().enable_training_mode(enabled, apply_to_models=apply_to_models)
-        for learner in self.learners:
+        for learner in self.learners.values():
             learner.enable_training_mode(enabled)
 
     # -- acting --------------------------------------------------------------------------------------------------------
@@ -183,9 +181,9 @@ class DexPBT(BaseAgent):
         """
         clock = {"timestep": timestep, "timesteps": timesteps}
         if not self.training:
-            return self.learners[self.leader].act(observations, states, **clock)
+            return self._held(self.leader).act(observations, states, **clock)
         parts = []
-        for block, learner in enumerate(self.learners):
+        for block, learner in self.learners.items():
             where = self.layout.slice(block)
             parts.append(learner.act(observations[where], None if states is None else states[where], **clock))
         actions, extras = zip(*parts)
@@ -202,11 +200,13 @@ class DexPBT(BaseAgent):
             A function from observations to actions.
 
         Raises:
-            ValueError: If there is no such learner.
+            ValueError: If there is no such learner, or another rank holds it.
         """
-        block = self.leader if block is None else block
-        self.layout.check_block(block)
-        return self.learners[block].player(deterministic=deterministic)
+        return self._held(self.leader if block is None else block).player(deterministic=deterministic)
+
+    def _held(self, block: int) -> SAPG:
+        self.layout.slice(block)  # refuses what is not here
+        return self.learners[block]
 
     # -- recording -----------------------------------------------------------------------------------------------------
 
@@ -214,20 +214,22 @@ class DexPBT(BaseAgent):
         """Store a step of all environments, each learner its own rows.
 
         Args:
-            step: The step. Of its infos, ``true_objective`` is read if the task has one, and ``final_obs`` with
-                ``timeout_bootstrap=final_obs``.
+            step: The step. Of its infos, ``true_objective`` is read if the task has one, ``shortened``, and
+                ``final_obs`` with ``timeout_bootstrap=final_obs``.
 
         Raises:
             ValueError: If the true last observations are needed and missing.
         """
         if not self.training:
-            self.learners[self.leader].record(step)
+            self._held(self.leader).record(step)
             return
-        index = self._rollout % self.cfg.rollouts
-        self.objectives.step(index, step.rewards.view(-1), step.done.view(-1), step.infos.get("true_objective"))
-        final = step.infos.get("final_obs") if self.cfg.timeout_bootstrap == "final_obs" else None
+        index, infos = self._rollout % self.cfg.rollouts, step.infos
+        self.objectives.step(
+            index, step.rewards.view(-1), step.done.view(-1), infos.get("true_objective"), infos.get("shortened")
+        )
+        final = infos.get("final_obs") if self.cfg.timeout_bootstrap == "final_obs" else None
         final = {name: flatten(values) for name, values in (final or {}).items()}
-        for block, learner in enumerate(self.learners):
+        for block, learner in self.learners.items():
             where = self.layout.slice(block)
             seen: Infos = {"final_obs": {name: value[where] for name, value in final.items()}} if final else {}
             learner.record(step.rows(where, seen))
@@ -239,7 +241,7 @@ class DexPBT(BaseAgent):
             timestep: Current step.
             timesteps: Number of steps.
         """
-        for learner in self.learners:
+        for learner in self.learners.values():
             learner.after_step(timestep=timestep, timesteps=timesteps)
         self._rollout += 1
         if self._rollout % self.cfg.rollouts == 0:
@@ -254,119 +256,58 @@ class DexPBT(BaseAgent):
             timestep: Current step, unused.
             timesteps: Number of steps, unused.
         """
-        before, interval = self.frames, self.cfg.interval
-        self.frames += self.cfg.rollouts * self.layout.block_size
+        population, interval = self.population, self.cfg.interval
+        before = population.frames
+        population.frames += self.cfg.rollouts * self.layout.block_size
         self.objectives.finish_iteration()
         known = {block: value for block, value in enumerate(self.objectives.now) if value is not None}
         if known:
             self._leader = max(known, key=lambda block: known[block])
-        metrics = self._report()
-        if self.frames // interval > before // interval:
-            self._compare()
+        metrics = self._report(known)
+        if population.frames // interval > before // interval:
+            self.compare()
         counts = Counter(decision["action"] for decision in self.decisions)
         metrics["Population/replacements"] = float(counts["replace"])
         metrics["Population/mutations"] = float(counts["mutate"] + counts["replace"])
         self.publish(metrics)
 
-    def _compare(self) -> None:
-        """End an interval: decide about every learner by the same objectives, and change those that are behind.
-
-        A learner that others may be replaced by is one of the best and never changed itself, so the order is no matter.
-        """
-        now, best = list(self.objectives.now), list(self.objectives.best)
+    def compare(self) -> None:
+        """End an interval: compare the learners and change those that are behind."""
+        changes = self.population.compare(list(self.objectives.now), list(self.objectives.best))
         self.objectives.end_interval()
-        for block in range(self.cfg.num_blocks):
-            verdict = select(
-                block,
-                now,
-                best[block],
-                frames=self.frames,
-                frames_since_start=self.frames - self._changed_at[block],
-                cfg=self.cfg,
-                generator=self.generator,
-            )
-            if verdict.action == "keep" or verdict.donor is None:
-                self._note(block, "keep", verdict.reason, now[block])
-            else:
-                self._change(block, verdict, verdict.donor, now[block])
-
-    def _change(self, block: int, verdict: Verdict, donor: int, objective: float | None) -> None:
-        if verdict.action == "replace":
-            self._replace(block, donor)
-        # in either case the donor's hyper-parameters are as good a start as the learner's own (official code)
-        base = donor if uniform(self.generator) < 0.5 else block
-        self._mutate(block, verdict.action, verdict.reason, self.hyperparameters[base], objective, donor)
-        self._changed_at[block] = self.frames
-        self.objectives.restart(block)
+        for block, donor in changes:
+            if donor is not None:
+                self._replace(block, donor)
+            self.objectives.restart(block)
+        self._apply()
 
     def _replace(self, target: int, source: int) -> None:
-        """Copy networks, optimiser with its step size, moments and curriculum; the frame counters are not copied."""
-        learner, donor = self.learners[target], self.learners[source]
-        learner.load_policy({"policies": donor.policies.state_dict()})
-        # an optimiser keeps the very tensors it is given
-        learner.learner.load_state_dict(copy.deepcopy(donor.learner.state_dict()))
-        learner.restart_episodes()
-        if self.curriculum is not None:
-            self.curriculum.copy(source, target)
+        """Let a learner take over from another, from its rank to the other's. Frame counters are not copied."""
+        state, first, layout = None, self.layout.held.start, self.layout
+        if source in self.learners:
+            state = takeover.give(self.learners[source], self.curriculum, source - first)
+        state = self.ranks.hand_over(state, layout.holder(source), layout.holder(target))
+        if state is not None:
+            takeover.take(self.learners[target], self.curriculum, target - first, state)
 
-    def _mutate(
-        self,
-        block: int,
-        action: str,
-        reason: str,
-        base: Hyperparameters,
-        objective: float | None = None,
-        donor: int | None = None,
-    ) -> None:
-        """Give a learner mutated hyper-parameters and note what has changed."""
-        old, cfg = self.hyperparameters[block], self.cfg
-        new = mutate(base, rate=cfg.mutation_rate, factors=cfg.mutation_range, generator=self.generator)
-        self._apply(block, new)
-        changed = {name: [old[name], value] for name, value in new.items() if value != old[name]}
-        self._note(block, action, reason, objective, donor, changed)
+    def _apply(self) -> None:
+        """Bring hyper-parameters to where they are read."""
+        for block in self.learners:
+            self.settings.write(block, self.population.hyperparameters[block])
 
-    def _apply(self, block: int, values: Hyperparameters) -> None:
-        for name, value in values.items():
-            kind, option = name.split(".", 1)
-            if kind == "agent":
-                setattr(self.learners[block].cfg, option, value)
-            else:
-                self.reward_weights[option][self.layout.slice(block)].fill_(value)
-        self.hyperparameters[block] = dict(values)
-
-    def _note(
-        self,
-        block: int,
-        action: str,
-        reason: str,
-        objective: float | None = None,
-        donor: int | None = None,
-        changed: dict[str, list[float]] | None = None,
-    ) -> None:
-        decision = {
-            "frames": self.frames,
-            "learner": block,
-            "action": action,
-            "reason": reason,
-            "objective": objective,
-            "donor": donor,
-            "changed": changed or {},
-        }
-        self.decisions.append(decision)
-
-    def _report(self) -> dict[str, float]:
+    def _report(self, known: dict[int, float]) -> dict[str, float]:
         """Numbers by tag: losses are means over learners, the rest is each learner's."""
-        each = [learner.metrics for learner in self.learners]
+        own = [learner.metrics for learner in self.learners.values()]
+        each = [numbers for part in self.ranks.gather(own) for numbers in part]
         metrics = {
             tag: fmean(numbers[tag] for numbers in each) for tag in each[0] if tag.startswith(("Loss/", "Policy/"))
         }
-        for own, tag in (
+        for name, tag in (
             ("Block_0/std", "Block_{}/std"),
             ("Block_0/entropy", "Block_{}/entropy"),
             ("Policy/learning_rate", "Block_{}/learning_rate"),
         ):
-            metrics |= block_tags(tag, {block: numbers[own] for block, numbers in enumerate(each)}, len(each))
-        known = {block: value for block, value in enumerate(self.objectives.now) if value is not None}
+            metrics |= block_tags(tag, {block: numbers[name] for block, numbers in enumerate(each)}, len(each))
         metrics |= block_tags("Population/objective_{}", known, len(each))
         if known:
             metrics["Population/best_objective"] = known[self.leader]
@@ -379,42 +320,38 @@ class DexPBT(BaseAgent):
         """Everything the population needs to go on, as tensors, numbers and text. Taken between updates.
 
         Returns:
-            Nested dictionary that ``torch.load(weights_only=True)`` accepts.
+            Nested dictionary that ``torch.load(weights_only=True)`` accepts: with all learners on rank 0, with its own
+            ones on another.
         """
+        own = [learner.state_dict() for learner in self.learners.values()]
+        others = self.ranks.gather_states(own)
         return {
-            "learners": [learner.state_dict() for learner in self.learners],
-            "hyperparameters": [dict(values) for values in self.hyperparameters],
+            "learners": [state for part in (own, *others) for state in part],
             "objectives": self.objectives.state_dict(),
-            "frames": self.frames,
-            "changed_at": list(self._changed_at),
             "leader": self._leader,
-            "decisions": list(self.decisions),
-            "generator": self.generator.get_state(),
+            **self.population.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from :meth:`state_dict`.
 
         Args:
-            state: What :meth:`state_dict` returned.
+            state: What :meth:`state_dict` returned on rank 0, with the objectives of this rank.
 
         Raises:
             ValueError: If it belongs to another algorithm, another number of learners or another network.
         """
         self._check_state(state)
-        for learner, saved in zip(self.learners, state["learners"]):
-            learner.load_state_dict(saved)
-        for block, values in enumerate(state["hyperparameters"]):
-            self._apply(block, values)
+        for block, learner in self.learners.items():
+            learner.load_state_dict(state["learners"][block])
+        self.population.load_state_dict(state)
+        self._apply()
         self.objectives.load_state_dict(state["objectives"])
-        self.frames, self._changed_at = state["frames"], list(state["changed_at"])
         self._leader = state["leader"]
-        self.decisions = list(state["decisions"])
-        self.generator.set_state(state["generator"].cpu())  # always of a CPU
 
     def restart_episodes(self) -> None:
         """Forget recurrent states and episodes under way: every environment begins a new episode."""
-        for learner in self.learners:
+        for learner in self.learners.values():
             learner.restart_episodes()
         self.objectives.restart_episodes()
 
@@ -422,14 +359,14 @@ class DexPBT(BaseAgent):
         """Take networks, standard deviations and moments of all learners, and who is the best of them.
 
         Args:
-            state: What :meth:`state_dict` returned.
+            state: What :meth:`state_dict` returned on rank 0.
 
         Raises:
             ValueError: If it belongs to another algorithm, another number of learners or another network.
         """
         self._check_state(state)
-        for learner, saved in zip(self.learners, state["learners"]):
-            learner.load_policy(saved)
+        for block, learner in self.learners.items():
+            learner.load_policy(state["learners"][block])
         self._leader = state["leader"]
 
     def _check_state(self, state: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sapg_isaaclab.agents.dexpbt.agent import DexPBT
 from sapg_isaaclab.agents.dexpbt.cfg import DexPbtCfg
+from sapg_isaaclab.agents.ranks import ALONE
 from sapg_isaaclab.agents.sapg.build import build as build_learner
 
 
@@ -17,8 +18,10 @@ def build(env: Any, cfg: DexPbtCfg, spaces: dict[str, Any], with_memory: bool) -
     task = env.unwrapped
     # where learners are ranked by their reward, its weights must stay
     ranked = "true_objective" in getattr(task, "extras", {})
+    # a learner shares nothing with those of other ranks
+    learners = [build_learner(block, cfg.learner_cfg(), spaces, with_memory, ALONE) for _ in layout.held]
     return DexPBT(
-        learners=[build_learner(block, cfg.learner_cfg(), spaces, with_memory) for _ in range(cfg.num_blocks)],
+        learners=learners,
         cfg=cfg,
         reward_weights=task.reward_weights if ranked else None,
         curriculum=getattr(task, "curriculum", None),

@@ -8,6 +8,7 @@ from typing import Any
 from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.dexpbt.mutation import MUTATORS
 from sapg_isaaclab.agents.options import check_types
+from sapg_isaaclab.agents.ranks import Ranks
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 
 SAPG_ONLY = (
@@ -62,11 +63,12 @@ class DexPbtCfg(SapgCfg):
     """Options of a population of PPO learners.
 
     ``num_blocks`` is the population's size P. Learner p is PPO in block p of N / P environments, and options that count
-    rows, environments or steps are those of one learner.
+    rows, environments or steps are those of one learner. On W ranks each holds P / W learners, in N environments of
+    its own.
     """
 
     num_blocks: int = 6
-    """Number P of learners, at least 3."""
+    """Number P of learners of all ranks together, at least 3."""
 
     shuffle: bool = False
     """Whether rows are shuffled once per update. The official PPO does not."""
@@ -129,7 +131,8 @@ class DexPbtCfg(SapgCfg):
             num_envs: Number of environments of this process; None for an agent that only acts.
 
         Returns:
-            The block layout, one block per learner.
+            The block layout, one block per learner; where torch's process group has several ranks and there are
+            environments, the learners are spread over them.
 
         Raises:
             ValueError: With one line that says what came, what is allowed and what to type.
@@ -140,8 +143,10 @@ class DexPbtCfg(SapgCfg):
                 f"agent.num_blocks is {self.num_blocks}; a population needs at least 3 learners to compare"
                 " (a single one: --algorithm ppo)"
             )
-        num_envs = self.num_blocks * max(self.mini_batches, 1) if num_envs is None else num_envs
-        layout = BlockLayout(num_envs, self.num_blocks)
+        if num_envs is None:
+            layout = BlockLayout(self.num_blocks * max(self.mini_batches, 1), self.num_blocks)
+        else:
+            layout = BlockLayout(num_envs, self.num_blocks, spread=Ranks.current())
         self.learner_cfg().check(layout.block_size)
         self._check_population()
         return layout

@@ -13,15 +13,19 @@ from sapg_isaaclab.agents.normalizer import RunningMoments
 from sapg_isaaclab.agents.pql.cfg import PqlCfg
 from sapg_isaaclab.agents.pql.learner import Learner
 from sapg_isaaclab.agents.pql.replay import Replay, Step
+from sapg_isaaclab.agents.ranks import ALONE, Ranks
 from sapg_isaaclab.agents.saving import check_shapes, load_generator
 
 
 class PQL(BaseAgent):
-    """Parallel Q-Learning (Li et al., ICML 2023) in one process.
+    """Parallel Q-Learning (Li et al., ICML 2023).
 
     One deterministic policy acts in all environments, each with noise of its own strength. After every step of all of
     them, critics and policy learn from a replay. What three processes of the official code do side by side takes place
     here one after the other, in their average ratio, so that a run can be repeated.
+
+    Where torch's process group has several ranks, each has environments, a replay and minibatches of its own. Networks
+    and moments stay the same on all: gradients are averaged, and moments run over what all ranks see.
 
     ``metrics`` holds the newest numbers by tag, renewed every ``rollouts`` steps.
 
@@ -41,6 +45,8 @@ class PQL(BaseAgent):
 
     CFG = PqlCfg
     MEMORY = Replay
+    PER_RANK = ("generator", "replay")
+    EXCHANGES_IN_STEPS = True
     cfg: PqlCfg
     memory: Any  # a Replay; None for an agent that only acts
 
@@ -52,7 +58,8 @@ class PQL(BaseAgent):
         self.scaler = RunningMoments(
             self.actor.num_observations, epsilon=1e-4, clamp=float("inf"), device=self.actor.device
         )
-        self.generator = torch.Generator(self.device).manual_seed(cfg.seed)
+        self.ranks = Ranks.current()
+        self.generator = torch.Generator(self.device).manual_seed(self.ranks.seed(cfg.seed))
         self.steps = 0
         """Steps of all environments taken so far."""
         self.learning_from = cfg.warmup_steps
@@ -67,11 +74,21 @@ class PQL(BaseAgent):
         self.learner = None
         if memory is not None:
             self.learner = Learner(
-                self.actor, self.critic, self.target_critic, self.scaler, memory, cfg, self.generator
+                self.actor, self.critic, self.target_critic, self.scaler, memory, cfg, self.generator, self.ranks
             )
-            self._noise = exploration(memory.num_envs, cfg.exploration_min, cfg.exploration_max).to(self.device)
+            noise = exploration(memory.num_envs, cfg.exploration_min, cfg.exploration_max, self.ranks)
+            self._noise = noise.to(self.device)
             self.checkpoint_modules["actor_optimizer"] = self.learner.actor_optimizer
             self.checkpoint_modules["critic_optimizer"] = self.learner.critic_optimizer
+
+    def init(self, *, trainer_cfg: Any = None) -> None:
+        """Begin with rank 0's networks. Called by skrl's trainers; see skrl's Agent.
+
+        Args:
+            trainer_cfg: Configuration of the trainer.
+        """
+        super().init(trainer_cfg=trainer_cfg)
+        self.ranks.broadcast(value for module in self._modules.values() for value in module.state_dict().values())
 
     def sizes(self) -> dict[str, str]:
         """Sizes worth knowing at the start of a run.
@@ -107,7 +124,7 @@ class PQL(BaseAgent):
             Actions in [-1, 1] (N, A), and ``mean_actions`` (N, A), those without noise.
         """
         if self.training and self.cfg.normalize_observations:
-            self.scaler.update(observations)
+            self.scaler.update(observations, self.ranks)
         mean = self.policy(observations)
         actions = mean
         if self.training:
@@ -283,15 +300,18 @@ class Player:
         """
 
 
-def exploration(num_envs: int, low: float, high: float) -> torch.Tensor:
+def exploration(num_envs: int, low: float, high: float, ranks: Ranks = ALONE) -> torch.Tensor:
     """Strength of exploration in every environment, evenly spaced and fixed: mixed exploration of PQL.
 
+    Ranks take turns, so that all of them together explore as one process with all environments would.
+
     Args:
-        num_envs: Number of environments N.
-        low: Standard deviation in the first environment.
+        num_envs: Number of environments N of this rank.
+        low: Standard deviation in the first environment of all ranks.
         high: Standard deviation in the last one.
+        ranks: This process among all.
 
     Returns:
         Standard deviations of shape (N, 1).
     """
-    return torch.linspace(low, high, num_envs)[:, None]
+    return torch.linspace(low, high, num_envs * ranks.size)[ranks.rank :: ranks.size, None]

@@ -61,7 +61,7 @@ class PqlCfg(AgentCfg):
 
     # -- replay and targets --------------------------------------------------------------------------------------------
     replay_size: int = 5_000_000
-    """Transitions kept, of all environments together."""
+    """Transitions kept, of all environments of a rank together."""
 
     n_step: int = 3
     """Rewards in a critic's target before the value takes over."""
@@ -83,7 +83,7 @@ class PqlCfg(AgentCfg):
 
     # -- learning ------------------------------------------------------------------------------------------------------
     batch_size: int = 8192
-    """Transitions of a critic update and states of an actor update, drawn with replacement."""
+    """Transitions of a critic update and states of an actor update, drawn with replacement; as many on every rank."""
 
     updates_per_step: int = 8
     """Critic updates per step of all environments (1 : 8 in the official code)."""

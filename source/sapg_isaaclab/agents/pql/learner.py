@@ -13,6 +13,7 @@ from sapg_isaaclab.agents.normalizer import RunningMoments
 from sapg_isaaclab.agents.pql.cfg import PqlCfg
 from sapg_isaaclab.agents.pql.networks import Actor, DoubleCritic
 from sapg_isaaclab.agents.pql.replay import Replay
+from sapg_isaaclab.agents.ranks import ALONE, Ranks
 
 CLAMP = 5.0
 """Largest magnitude of a standardised observation in learning. Acting has no such limit (official code)."""
@@ -29,6 +30,7 @@ class Learner:
         replay: Where transitions come from.
         cfg: Options.
         generator: Source of randomness, on the device.
+        ranks: Processes that take every step together, each with rows of its own replay.
 
     Raises:
         ValueError: If CUDA streams are asked for where there are none.
@@ -43,6 +45,7 @@ class Learner:
         replay: Replay,
         cfg: PqlCfg,
         generator: torch.Generator,
+        ranks: Ranks = ALONE,
     ) -> None:
         device = torch.device(actor.device)
         if cfg.cuda_streams and device.type != "cuda":
@@ -50,7 +53,7 @@ class Learner:
                 f"agent.cuda_streams=true, but the device is {device}; drop the option or use --device cuda:0"
             )
         self.actor, self.critic, self.target_critic = actor, critic, target_critic
-        self.scaler, self.replay, self.cfg, self.generator = scaler, replay, cfg, generator
+        self.scaler, self.replay, self.cfg, self.generator, self.ranks = scaler, replay, cfg, generator, ranks
         settings = {"lr": cfg.learning_rate, "weight_decay": cfg.weight_decay, "fused": True}
         self.actor_optimizer = torch.optim.AdamW(actor.parameters(), **settings)
         self.critic_optimizer = torch.optim.AdamW(critic.parameters(), **settings)
@@ -133,9 +136,10 @@ class Learner:
         # of these parameters only: the actor's loss goes through a critic that it must not move
         for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters)):
             parameter.grad = gradient
+        loss = self.ranks.average_gradients(parameters, loss.detach().view(1))
         norm = nn.utils.clip_grad_norm_(parameters, self.cfg.grad_norm_clip or float("inf"), foreach=True)
         optimizer.step()
-        return torch.stack((loss.detach(), norm))
+        return torch.cat((loss, norm.view(1)))
 
     def report(self) -> dict[str, float]:
         """What was learned since the last call, brought to the host in one transfer.

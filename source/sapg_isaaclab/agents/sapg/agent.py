@@ -63,6 +63,7 @@ class SAPG(BaseAgent):
             log-probabilities are those of the unclamped sample.
         device: Where to compute.
         cfg: Options; see :class:`~sapg_isaaclab.agents.sapg.cfg.SapgCfg`.
+        ranks: Processes that train it together; those of torch's process group by default.
 
     Raises:
         ValueError: If an option is wrong.
@@ -73,11 +74,11 @@ class SAPG(BaseAgent):
     PER_RANK = ("recurrent_state", "episode_objectives")
     cfg: SapgCfg
 
-    def __init__(self, **arguments: Unpack[AgentArguments]) -> None:
+    def __init__(self, *, ranks: Ranks | None = None, **arguments: Unpack[AgentArguments]) -> None:
         super().__init__(**arguments)
         cfg, self.model = self.cfg, self.models["policy"]
         self.policies = Policies(self.model, self.layout, cfg, has_states=self.state_space is not None)
-        self.ranks = Ranks.current()
+        self.ranks = Ranks.current() if ranks is None else ranks
         self.learner = Learner(self.policies, self.ranks)
         self.evolution: Evolution | None = None
         if cfg.evolution_interval and self.memory is not None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from sapg_isaaclab.agents.memory import BlockMemory
+from sapg_isaaclab.agents.ranks import Ranks
 from sapg_isaaclab.agents.sapg.agent import SAPG
 from sapg_isaaclab.agents.sapg.cfg import SapgCfg
 from sapg_isaaclab.agents.sapg.networks import BlockActorCritic
 
 
-def build(env: Any, cfg: SapgCfg, spaces: dict[str, Any], with_memory: bool) -> SAPG:
-    """Wire networks, memory and agent; see :meth:`~sapg_isaaclab.agents.algorithms.Algorithm.build`."""
+def build(env: Any, cfg: SapgCfg, spaces: dict[str, Any], with_memory: bool, ranks: Ranks | None = None) -> SAPG:
+    """Wire networks, memory and agent; see :meth:`~sapg_isaaclab.agents.algorithms.Algorithm.build`.
+
+    ``ranks`` are the processes that train it together, by default those of torch's process group.
+    """
     model = BlockActorCritic(
         **spaces,
         device=env.device,
@@ -32,4 +36,5 @@ def build(env: Any, cfg: SapgCfg, spaces: dict[str, Any], with_memory: bool) -> 
         rnn_layer_norm=cfg.rnn_layer_norm,
     )
     memory = BlockMemory(cfg.rollouts, env.num_envs, cfg.num_blocks, env.device) if with_memory else None
-    return SAPG(models={"policy": model, "value": model}, memory=memory, device=env.device, cfg=cfg, **spaces)
+    models = {"policy": model, "value": model}
+    return SAPG(models=models, memory=memory, device=env.device, cfg=cfg, ranks=ranks, **spaces)

@@ -1,7 +1,8 @@
-"""The AllegroKuka environment: an arm with a hand, a table, a cuboid, and one of three goals.
+"""The AllegroKuka environment: one arm with a hand or several, a table, a cuboid, and one of three goals.
 
-Positions are in the environment frame [m], quaternions xyzw, joints in the order of ``cfg.joint_names`` whatever order
-the physics engine uses, fingers in the order index, middle, ring, thumb.
+Positions are in the environment frame [m], quaternions xyzw. Joints are in the order of ``cfg.joint_names`` whatever
+order the physics engine uses, fingers in the order index, middle, ring, thumb, arm after arm in that of ``cfg.arms``.
+Shapes: N environments, A arms of J joints each.
 
 A control step, in the order of :class:`DirectRLEnv`: targets and pushes; physics; ``_judge`` keeps joints within
 their limits, measures, counts and decides; ``_pay`` pays, logs and draws the next goals; episodes that ended
@@ -19,19 +20,22 @@ import warp as wp
 
 from sapg_isaaclab.assets.tables.cuboids import BASE_EDGE, edges, mass, object_scales
 from sapg_isaaclab.tasks.allegro_kuka import observations, rewards
+from sapg_isaaclab.tasks.allegro_kuka.actions import joint_targets
+from sapg_isaaclab.tasks.allegro_kuka.arms import Arms
 from sapg_isaaclab.tasks.allegro_kuka.checks import check
 from sapg_isaaclab.tasks.allegro_kuka.drawing import ColoredCuboids, GoalBalls
 from sapg_isaaclab.tasks.allegro_kuka.env_cfg import AllegroKukaEnvCfg
-from sapg_isaaclab.tasks.allegro_kuka.goals import GOALS, Goal, Reorient, Throw, uniform_rotation
+from sapg_isaaclab.tasks.allegro_kuka.goals import GOALS, Goal, Reorient, Throw
 from sapg_isaaclab.tasks.allegro_kuka.interface import describe
 from sapg_isaaclab.tasks.allegro_kuka.joint_stops import JointStops
 from sapg_isaaclab.tasks.allegro_kuka.keypoints import keypoint_offsets
 from sapg_isaaclab.tasks.allegro_kuka.measurements import Measurements
 from sapg_isaaclab.tasks.allegro_kuka.objects import assign_objects, objects_in
 from sapg_isaaclab.tasks.allegro_kuka.pushes import Pushes
+from sapg_isaaclab.tasks.allegro_kuka.starts import Starts
 from sapg_isaaclab.tasks.base import TaskEnv
 from sapg_isaaclab.tasks.curriculum import Curriculum, Way
-from sapg_isaaclab.tasks.physics import contact_buffers
+from sapg_isaaclab.tasks.physics import contact_buffers, fit_newton_buffers
 from sapg_isaaclab.tasks.randomization import steady_force
 
 TERMS = ("fingertip", "lifting", "lift_bonus", "keypoint", "goal_bonus", "arm_velocity", "hand_velocity")
@@ -46,7 +50,7 @@ UNSET = -1.0
 
 
 class AllegroKukaEnv(TaskEnv):
-    """An arm with a hand picks up a cuboid and brings it to goals (paper, Section 5; official code).
+    """Arms with hands pick up a cuboid and bring it to goals (paper, Section 5; official code).
 
     ``extras["true_objective"]``, shape (N,), is what a population of policies is ranked by: the successes of each
     environment's last finished episode and the tolerance in force.
@@ -78,16 +82,13 @@ class AllegroKukaEnv(TaskEnv):
 
     def _set_up(self) -> None:
         cfg, scales = self.cfg, self._scales
-        self.robot, self.object = self.scene["robot"], self.scene["object"]
+        self.object = self.scene["object"]
         self.bucket = self.scene["bucket"] if isinstance(self.goal, Throw) else None
-        joints, _ = self.robot.find_joints(cfg.joint_names, preserve_order=True)
-        self._joint_ids = torch.tensor(joints, device=self.device)
-        self.joint_lower, self.joint_upper = self.robot.data.joint_limits.torch[0, self._joint_ids].unbind(-1)
-        self._drive_targets = self.robot.actuators.target_command.position.torch
-        limits = self.joint_lower, self.joint_upper
-        self.stops = JointStops(self.robot, self._joint_ids, *limits, tolerance=cfg.joint_limit_tolerance)
+        self.arms = Arms([self.scene[name] for name in cfg.arms], cfg.joint_names, self.device)
+        """The arms with their hands."""
+        self.stops = JointStops(self.arms, cfg.joint_limit_tolerance)
         """What keeps joints within their limits."""
-        self._default_joint_pos = torch.tensor(cfg.default_joint_pos, device=self.device)
+        self._default_joint_pos = torch.tensor(cfg.default_joint_pos * len(self.arms), device=self.device)
 
         shapes = torch.as_tensor(self._assignment, device=self.device)
         self.object_edges = torch.tensor([edges(scale) for scale in scales], device=self.device)[shapes]
@@ -96,10 +97,12 @@ class AllegroKukaEnv(TaskEnv):
         self.object_mass = torch.tensor([mass(scale) for scale in scales], device=self.device)[shapes]
         """Masses of the objects [kg], shape (N,)."""
         offsets = keypoint_offsets(self.goal.corners, self.object_edges, cfg.keypoint_scale)
-        self.measured = Measurements(self.robot, self.scene.env_origins, offsets)
-        """Where palm, fingertips and keypoints are."""
-        self._start_pos = torch.tensor(cfg.scene.object.init_state.pos, device=self.device)
-        self._start_noise = torch.tensor(cfg.reset_position_noise, device=self.device)
+        self.measured = Measurements(self.arms, self.scene.env_origins, offsets)
+        """Where palms, fingertips and keypoints are."""
+        self.starts = Starts(
+            cfg.scene.object.init_state.pos, side=cfg.reset_side, noise=cfg.reset_position_noise, device=self.device
+        )
+        """Where objects start."""
         own = cfg.force_mass == "per_object"
         force_mass = self.object_mass if own else torch.full_like(self.object_mass, cfg.force_env0_mass)
         self.pushes = Pushes(
@@ -133,17 +136,18 @@ class AllegroKukaEnv(TaskEnv):
         def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
             return torch.zeros(self.num_envs, *shape, dtype=dtype, device=self.device)
 
-        self.targets = zeros(len(self._joint_ids))
+        num_arms, num_joints = len(self.arms), self.arms.num_joints
+        self.targets = zeros(num_arms * num_joints)
         self.goal_pos = zeros(3)
         self.goal_quat = zeros(4)
         self.goal_quat[:, 3] = 1.0
         self.lifted = zeros(dtype=torch.bool)
         self.near_steps = zeros(dtype=torch.long)
-        self.closest_tip = zeros(4)
+        self.closest_tip = zeros(4 * num_arms)
         self.closest_keypoint = zeros()
         # what observations show: the values before the last step's update
         self.shown_lifted = zeros(dtype=torch.bool)
-        self.shown_tip = zeros(4)
+        self.shown_tip = zeros(4 * num_arms)
         self.shown_keypoint = zeros()
         self.last_reward = zeros()
         self._episode_terms = zeros(len(TERMS))
@@ -152,18 +156,25 @@ class AllegroKukaEnv(TaskEnv):
     # actions
 
     def _pre_physics_step(self, actions: torch.Tensor) -> None:
-        arm = self.cfg.num_arm_joints
-        self.actions = actions = actions.clamp(-1.0, 1.0)
-        # the arm's targets are moved, not its joints: they are integrated once per control step
-        arm_targets = self.targets[:, :arm] + self.cfg.arm_speed * self.step_dt * actions[:, :arm]
-        lower, upper = self.joint_lower[arm:], self.joint_upper[arm:]
-        hand_targets = lower + 0.5 * (actions[:, arm:] + 1.0) * (upper - lower)
-        hand_targets = torch.lerp(self.targets[:, arm:], hand_targets, self.cfg.hand_smoothing)
-        targets = torch.cat((arm_targets, hand_targets), dim=-1)
-        self.targets.copy_(targets.clamp(self.joint_lower, self.joint_upper))
-        # in place: the engine takes these over in the next physics step, set_position_index would also do so here
-        self._drive_targets.index_copy_(1, self._joint_ids, self.targets)
-        if self.cfg.force_scale > 0.0:
+        cfg, arms = self.cfg, self.arms
+        self.actions = actions.clamp(-1.0, 1.0)
+        previous, actions, lower, upper = (
+            values.unflatten(-1, (len(arms), arms.num_joints))
+            for values in (self.targets, self.actions, arms.lower, arms.upper)
+        )
+        # arms' targets are integrated once per control step
+        targets = joint_targets(
+            previous,
+            actions,
+            lower,
+            upper,
+            num_moved=cfg.num_arm_joints if cfg.arm_mode == "velocity" else 0,
+            step=cfg.arm_speed * self.step_dt,
+            smoothing=cfg.action_smoothing,
+        )
+        self.targets.copy_(targets.flatten(1))
+        arms.drive(self.targets)
+        if cfg.force_scale > 0.0:
             self.pushes.step()
 
     # dones, rewards
@@ -203,18 +214,24 @@ class AllegroKukaEnv(TaskEnv):
 
     def _pay(self) -> torch.Tensor:
         cfg, lifted, weights = self.cfg, self.lifted, self.reward_weights
-        joint_vel = self.joint_vel
+        joint_vel = self.joint_vel.unflatten(-1, (len(self.arms), self.arms.num_joints))
+        arm_vel, hand_vel = joint_vel.split((cfg.num_arm_joints, self.arms.num_joints - cfg.num_arm_joints), dim=-1)
         terms = torch.stack(
             (
-                rewards.fingertip_term(self._tip_improvement, lifted, scale=weights["fingertip_reward_scale"]),
+                rewards.fingertip_term(
+                    self._tip_improvement,
+                    lifted,
+                    scale=weights["fingertip_reward_scale"],
+                    after_lift=cfg.fingertip_after_lift,
+                ),
                 rewards.lifting_term(
                     self._height, lifted, scale=weights["lifting_reward_scale"], limit=cfg.lifting_limit
                 ),
                 rewards.lift_bonus_term(self._just_lifted, bonus=weights["lift_bonus"]),
                 rewards.keypoint_term(self._keypoint_improvement, lifted, scale=weights["keypoint_reward_scale"]),
                 rewards.goal_bonus_term(self._near, bonus=weights["goal_bonus"], hold_steps=cfg.hold_steps),
-                rewards.velocity_term(joint_vel[:, : cfg.num_arm_joints], scale=weights["arm_velocity_reward_scale"]),
-                rewards.velocity_term(joint_vel[:, cfg.num_arm_joints :], scale=weights["hand_velocity_reward_scale"]),
+                rewards.velocity_term(arm_vel.flatten(1), scale=weights["arm_velocity_reward_scale"]),
+                rewards.velocity_term(hand_vel.flatten(1), scale=weights["hand_velocity_reward_scale"]),
             ),
             dim=-1,
         )
@@ -253,7 +270,7 @@ class AllegroKukaEnv(TaskEnv):
         for buffer in (self.lifted, self.shown_lifted):
             buffer.masked_fill_(reached, False)
         mask = wp.from_torch(reached, dtype=wp.bool)
-        self.object.write_root_pose_to_sim_mask(root_pose=self._start_pose(self.scene.env_origins), env_mask=mask)
+        self.object.write_root_pose_to_sim_mask(root_pose=self.starts.sample(self.scene.env_origins), env_mask=mask)
         self.object.write_root_velocity_to_sim_mask(
             root_velocity=torch.zeros(self.num_envs, 6, device=self.device), env_mask=mask
         )
@@ -278,19 +295,17 @@ class AllegroKukaEnv(TaskEnv):
             buffer.index_fill_(0, rows, 0)
         self.pushes.restart(rows)
 
-        noise = torch.rand(count, len(self._joint_ids), device=self.device)
-        sample = self.joint_lower + noise * (self.joint_upper - self.joint_lower)
+        lower, upper = self.arms.lower, self.arms.upper
+        sample = lower + torch.rand(count, len(lower), device=self.device) * (upper - lower)
         joint_pos = torch.lerp(self._default_joint_pos.expand_as(sample), sample, cfg.reset_joint_noise)
         # the default of the thumb's first joint lies below its limit
-        joint_pos = joint_pos.clamp(self.joint_lower, self.joint_upper)
+        joint_pos = joint_pos.clamp(lower, upper)
         joint_vel = cfg.reset_joint_vel * (2.0 * torch.rand_like(joint_pos) - 1.0)
-        self.robot.write_joint_state_to_sim_index(
-            position=joint_pos, velocity=joint_vel, joint_ids=self._joint_ids, env_ids=env_ids
-        )
+        self.arms.put(joint_pos, joint_vel, env_ids)
         # the drives get their targets with the next action
         self.targets.index_copy_(0, rows, joint_pos)
 
-        self.object.write_root_pose_to_sim_index(root_pose=self._start_pose(origins), env_ids=env_ids)
+        self.object.write_root_pose_to_sim_index(root_pose=self.starts.sample(origins), env_ids=env_ids)
         self.object.write_root_velocity_to_sim_index(
             root_velocity=torch.zeros(count, 6, device=self.device), env_ids=env_ids
         )
@@ -299,13 +314,6 @@ class AllegroKukaEnv(TaskEnv):
         self.goal_quat.index_copy_(0, rows, quat)
         if self.bucket is not None:
             self.bucket.write_root_pose_to_sim_index(root_pose=self._bucket_pose(pos, origins), env_ids=env_ids)
-
-    def _start_pose(self, origins: torch.Tensor) -> torch.Tensor:
-        """Random poses of objects on the table, in the world, shape (n, 7), for environments at ``origins`` (n, 3)."""
-        count = len(origins)
-        noise = 2.0 * torch.rand(count, 3, device=self.device) - 1.0
-        pos = origins + self._start_pos + self._start_noise * noise
-        return torch.cat((pos, uniform_rotation(count, self.device)), dim=-1)
 
     def _bucket_pose(self, goal_pos: torch.Tensor, origins: torch.Tensor) -> torch.Tensor:
         """Poses of buckets, in the world, shape (n, 7), for goals (n, 3) and environments at ``origins`` (n, 3)."""
@@ -356,14 +364,13 @@ class AllegroKukaEnv(TaskEnv):
 
     @property
     def joint_pos(self) -> torch.Tensor:
-        """Joint positions [rad], shape (N, 23)."""
-        # index_select: indexing with [:, ids] would start all threads of torch, which here costs more than it does
-        return self.robot.data.joint_pos.torch.index_select(1, self._joint_ids)
+        """Joint positions [rad], shape (N, A J)."""
+        return self.arms.joint_pos
 
     @property
     def joint_vel(self) -> torch.Tensor:
-        """Joint velocities [rad/s], shape (N, 23)."""
-        return self.robot.data.joint_vel.torch.index_select(1, self._joint_ids)
+        """Joint velocities [rad/s], shape (N, A J)."""
+        return self.arms.joint_vel
 
     @property
     def object_pos(self) -> torch.Tensor:
@@ -428,8 +435,9 @@ class AllegroKukaEnv(TaskEnv):
 
 
 def _fit_contact_buffers(cfg: AllegroKukaEnvCfg) -> None:
-    """Enlarge the buffers for touching pairs: this robot has twice the shapes of a hand alone, and a bucket 13 more."""
-    sizes, physics = contact_buffers(4 * cfg.scene.num_envs), cfg.sim.physics
+    """Enlarge the buffers for touching pairs: arm and hand have twice the shapes of a hand alone, a bucket has 13."""
+    sizes, physics = contact_buffers(4 * len(cfg.arms) * cfg.scene.num_envs), cfg.sim.physics
     for name in ("gpu_max_rigid_patch_count", "gpu_found_lost_pairs_capacity"):
         if hasattr(physics, name):
             setattr(physics, name, max(getattr(physics, name), sizes[name]))
+    fit_newton_buffers(physics, len(cfg.arms))

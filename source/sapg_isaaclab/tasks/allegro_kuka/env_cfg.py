@@ -7,32 +7,23 @@ matter how an engine combines them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import MISSING
 from typing import Literal
 
-import isaaclab.sim as sim_utils
-from isaaclab.assets import ArticulationCfg, AssetBaseCfg, RigidObjectCfg
-from isaaclab.scene import InteractiveSceneCfg
 from isaaclab.sim import SimulationCfg
 from isaaclab.sim.spawners.materials import RigidBodyMaterialBaseCfg
 from isaaclab.utils import configclass
 from isaaclab.visualizers import VisualizerCfg
 from isaaclab_tasks.utils import preset
 
-from sapg_isaaclab.assets.robots import (
-    BUCKET_CFG,
-    CUBOID_CFG,
-    GROUND_CFG,
-    KUKA_ALLEGRO_ARM_POS,
-    KUKA_ALLEGRO_CFG,
-    KUKA_ALLEGRO_JOINT_NAMES,
-    TABLE_CFG,
-)
+from sapg_isaaclab.assets.robots import KUKA_ALLEGRO_ARM_POS, KUKA_ALLEGRO_JOINT_NAMES, KUKA_ALLEGRO_TWO_ARMS_POS
 from sapg_isaaclab.assets.tables.bucket import GOAL_HEIGHT
 from sapg_isaaclab.tasks import randomization
+from sapg_isaaclab.tasks.allegro_kuka.scene_cfg import AllegroKukaSceneCfg, ThrowSceneCfg, TwoArmsSceneCfg
 from sapg_isaaclab.tasks.base_cfg import TaskEnvCfg
 from sapg_isaaclab.tasks.host_memory import ensure_host_memory
-from sapg_isaaclab.tasks.physics import DEFAULT_DEVICE, DEFAULT_NUM_ENVS, PhysicsPresets
+from sapg_isaaclab.tasks.physics import DEFAULT_DEVICE, PhysicsPresets
 from sapg_isaaclab.tasks.pose_estimate import PoseEstimateCfg
 
 # every way to this task leads through its configuration: gym.make, Isaac Lab's command line, the tests
@@ -40,9 +31,6 @@ ensure_host_memory()
 
 CONTROL_HZ = 60
 """Control steps per second."""
-
-SMALL_NUM_ENVS = 192
-"""Environments of ``presets=small``: six blocks of 32."""
 
 ALL_SETS = ["default", "small", "big", "sticks"]
 """947 cuboids of 0.05 to 0.75 kg."""
@@ -63,39 +51,6 @@ SIMTOOLREAL_POSE = PoseEstimateCfg(max_delay=10, position_noise=0.01, rotation_n
 
 
 @configclass
-class AllegroKukaSceneCfg(InteractiveSceneCfg):
-    """An arm with a hand, a table, one cuboid per environment, the ground and a light."""
-
-    num_envs: int = preset(default=DEFAULT_NUM_ENVS, small=SMALL_NUM_ENVS, small_recurrent=SMALL_NUM_ENVS)
-    env_spacing: float = 2.4
-    replicate_physics: bool = True
-
-    robot: ArticulationCfg = KUKA_ALLEGRO_CFG
-    """The arm with the hand."""
-
-    object: RigidObjectCfg = CUBOID_CFG
-    """The object; its initial position is the nominal start of the task. What is spawned follows from
-    ``object_sets``."""
-
-    table: AssetBaseCfg = TABLE_CFG
-    """The table."""
-
-    ground = AssetBaseCfg(prim_path="/World/ground", collision_group=-1, spawn=GROUND_CFG)
-    """Ground plane at z = 0, common to all environments."""
-
-    light = AssetBaseCfg(prim_path="/World/light", spawn=sim_utils.DomeLightCfg(intensity=2000.0))
-    """Light for renderers that read the stage."""
-
-
-@configclass
-class ThrowSceneCfg(AllegroKukaSceneCfg):
-    """The same with a bucket."""
-
-    bucket: RigidObjectCfg = BUCKET_CFG
-    """The bucket, moved with every goal."""
-
-
-@configclass
 class RegraspGoalCfg:
     """Options of :class:`~sapg_isaaclab.tasks.allegro_kuka.goals.Regrasp`."""
 
@@ -104,6 +59,9 @@ class RegraspGoalCfg:
 
     high: tuple[float, float, float] = (0.4, 0.35, 1.05)
     """Upper corner of the box of goal positions [m]."""
+
+    both_sides: bool = False
+    """Whether half of the goals are in this box and half in the one that mirrors it in x."""
 
 
 @configclass
@@ -133,8 +91,11 @@ class ReorientGoalCfg:
     high: tuple[float, float, float] = (0.4, 0.35, 1.05)
     """Upper corner of the box of goal positions [m]."""
 
+    both_sides: bool = False
+    """Whether half of the goals are in this box and half in the one that mirrors it in x."""
+
     max_tip_distance: float = 1.5
-    """The episode ends when a fingertip is farther than this from the object [m]."""
+    """The episode ends when a fingertip is farther than this from the object [m]; ``inf`` for no such rule."""
 
 
 @configclass
@@ -149,6 +110,19 @@ class AllegroKukaEventsCfg:
     object_friction = randomization.friction("object", 0.5, 1.0)
     object_mass = randomization.masses("object", 0.2, 2.5)
     gains = randomization.gains((0.5, 2.0), (0.5, 2.0), "uniform")
+    gravity = randomization.gravity(0.4)
+
+
+@configclass
+class TwoArmsEventsCfg:
+    """The same for two arms, each with friction and gains of its own."""
+
+    arm0_friction = randomization.friction("arm0", 0.5, 1.0)
+    arm1_friction = randomization.friction("arm1", 0.5, 1.0)
+    object_friction = randomization.friction("object", 0.5, 1.0)
+    object_mass = randomization.masses("object", 0.2, 2.5)
+    arm0_gains = randomization.gains((0.5, 2.0), (0.5, 2.0), "uniform", "arm0")
+    arm1_gains = randomization.gains((0.5, 2.0), (0.5, 2.0), "uniform", "arm1")
     gravity = randomization.gravity(0.4)
 
 
@@ -178,7 +152,7 @@ class CurriculumCfg:
 
 @configclass
 class AllegroKukaEnvCfg(TaskEnvCfg):
-    """What the three tasks share; a task adds its goal, objects and lengths."""
+    """What the tasks share; a task adds its goal, objects and lengths."""
 
     decimation = 2
     action_space = 23
@@ -202,7 +176,7 @@ class AllegroKukaEnvCfg(TaskEnvCfg):
     curriculum: CurriculumCfg = CurriculumCfg()
     """How the tolerance shrinks."""
 
-    events: AllegroKukaEventsCfg | None = preset(default=None, randomized=AllegroKukaEventsCfg())
+    events: AllegroKukaEventsCfg | TwoArmsEventsCfg | None = preset(default=None, randomized=AllegroKukaEventsCfg())
     """What is drawn for each environment: friction, masses, gains, gravity; see
     :mod:`sapg_isaaclab.tasks.randomization`."""
 
@@ -220,19 +194,27 @@ class AllegroKukaEnvCfg(TaskEnvCfg):
     max_shapes: int | None = None
     """Largest number of different objects; None for as many as there are and a block has environments."""
 
-    # -- actions ---------------------------------------------------------------------------------------------------
+    # -- arms and actions ------------------------------------------------------------------------------------------
+
+    arms: tuple[str, ...] = ("robot",)
+    """The arms with their hands, by their names in the scene, in the order of actions and observations."""
 
     joint_names: list[str] = KUKA_ALLEGRO_JOINT_NAMES
-    """All joints, the arm's first, in the order of actions and observations."""
+    """Joints of each of them, the arm's first, in the order of actions and observations."""
 
     num_arm_joints: int = 7
-    """How many of them belong to the arm."""
+    """How many of these belong to the arm and not to its hand."""
+
+    arm_mode: Literal["velocity", "position"] = "velocity"
+    """Whether actions move the targets of an arm's joints, or give them between the joints' limits as those of the hand
+    do."""
 
     arm_speed: float = 10.0
-    """Speed of the arm's targets at action 1 [rad/s]."""
+    """Speed of an arm's targets at action 1, where actions move them [rad/s]."""
 
-    hand_smoothing: float = 1.0
-    """Weight of the new hand target in the moving average with the previous one; 1 is no smoothing."""
+    action_smoothing: float = 1.0
+    """Weight of the new target in the moving average with the previous one, where actions give targets; 1 is no
+    smoothing."""
 
     joint_limit_tolerance: float = 0.005
     """Joints that end a control step farther beyond their limits than this are put back onto them [rad]; ``inf`` leaves
@@ -241,7 +223,7 @@ class AllegroKukaEnvCfg(TaskEnvCfg):
     # -- resets ----------------------------------------------------------------------------------------------------
 
     default_joint_pos: tuple[float, ...] = (*KUKA_ALLEGRO_ARM_POS, *(0.0,) * 16)
-    """Joint positions around which episodes start [rad]."""
+    """Joint positions around which each arm starts episodes [rad]."""
 
     reset_joint_noise: float = 0.1
     """Share of the way from the default to a uniform sample between the limits, clamped to the limits."""
@@ -252,6 +234,10 @@ class AllegroKukaEnvCfg(TaskEnvCfg):
     reset_position_noise: tuple[float, float, float] = (0.1, 0.1, 0.02)
     """Object position at reset is the nominal start +- this on each axis [m]."""
 
+    reset_side: float = 0.0
+    """The nominal start is this far along x from the object's initial position, on either side with equal probability
+    [m]."""
+
     # -- observations ----------------------------------------------------------------------------------------------
 
     asymmetric: bool = preset(default=False, simtoolreal=True)
@@ -259,10 +245,13 @@ class AllegroKukaEnvCfg(TaskEnvCfg):
     ``pose_estimate`` has it, and the critic, as Isaac Lab's group ``critic``, the official observation."""
 
     policy_items: list[str] = preset(default=MEASURED_ITEMS, simtoolreal=SIMTOOLREAL_ITEMS)
-    """What the policy then sees, in order."""
+    """What the policy then sees, in order; an item of the palm stands for those of all arms."""
 
     pose_estimate: PoseEstimateCfg = preset(default=PoseEstimateCfg(), simtoolreal=SIMTOOLREAL_POSE)
     """Errors of the pose that the policy then sees."""
+
+    observe_closest_tip: bool = True
+    """Whether the official observation holds the closest distance of every fingertip."""
 
     keypoint_scale: float = 1.5
     """How far outside the object the keypoints lie; 1 is on its corners."""
@@ -317,6 +306,9 @@ class AllegroKukaEnvCfg(TaskEnvCfg):
     fingertip_reward_scale: float = 50.0
     """Reward per metre that a fingertip comes closer to the object than ever."""
 
+    fingertip_after_lift: bool = False
+    """Whether this is paid for lifted objects too."""
+
     lifting_reward_scale: float = 20.0
     """Reward per metre of height before the object is lifted, each step."""
 
@@ -352,6 +344,10 @@ class AllegroKukaEnvCfg(TaskEnvCfg):
     camera_lookat: tuple[float, float, float] = (0.02, 0.25, 0.66)
     """What viewers look at, in the frame of the environment they show [m]."""
 
+    def arm_prefixes(self) -> list[str]:
+        """What the names of each arm's joints and items begin with: nothing where there is only one."""
+        return [""] if len(self.arms) == 1 else [f"{arm}_" for arm in self.arms]
+
 
 @configclass
 class AllegroKukaRegraspEnvCfg(AllegroKukaEnvCfg):
@@ -385,4 +381,48 @@ class AllegroKukaReorientEnvCfg(AllegroKukaEnvCfg):
     episode_length_s = 600 / CONTROL_HZ
     goal: ReorientGoalCfg = ReorientGoalCfg()
     object_sets = ALL_SETS
+    hold_steps = 1
+
+
+_TWO_SIDES = {"low": (0.55, -0.5, 0.68), "high": (0.95, 0.5, 1.05), "both_sides": True}
+
+
+@configclass
+class AllegroKukaTwoArmsEnvCfg(AllegroKukaEnvCfg):
+    """What the tasks with two arms share (official code; they are not in the paper).
+
+    Object and goal are each on a random side, goals beyond the ends of the table: every other one is the other arm's.
+    """
+
+    action_space = 46
+    scene: TwoArmsSceneCfg = TwoArmsSceneCfg()
+    events: TwoArmsEventsCfg | None = preset(default=None, randomized=TwoArmsEventsCfg())
+    object_sets = ALL_SETS
+    arms = ("arm0", "arm1")
+    arm_mode = "position"
+    default_joint_pos = (*KUKA_ALLEGRO_TWO_ARMS_POS, *(0.0,) * 16)
+    reset_side = 0.35
+    observe_closest_tip = False
+    fingertip_after_lift = True
+    arm_velocity_reward_scale = 0.0
+    hand_velocity_reward_scale = 0.0
+    camera_eye = (0.0, -3.7, 2.05)
+    camera_lookat = (0.0, 0.0, 0.55)
+
+
+@configclass
+class AllegroKukaTwoArmsRegraspEnvCfg(AllegroKukaTwoArmsEnvCfg):
+    """SAPG-AllegroKukaTwoArms-Regrasp: hold the object at a point for 30 steps; 400 steps for each goal."""
+
+    episode_length_s = 400 / CONTROL_HZ
+    goal: RegraspGoalCfg = RegraspGoalCfg(**_TWO_SIDES)
+    hold_steps = 30
+
+
+@configclass
+class AllegroKukaTwoArmsReorientEnvCfg(AllegroKukaTwoArmsEnvCfg):
+    """SAPG-AllegroKukaTwoArms-Reorient: bring the object to pose after pose; 600 steps for each goal."""
+
+    episode_length_s = 600 / CONTROL_HZ
+    goal: ReorientGoalCfg = ReorientGoalCfg(**_TWO_SIDES, max_tip_distance=math.inf)
     hold_steps = 1

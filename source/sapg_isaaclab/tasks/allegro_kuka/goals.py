@@ -1,4 +1,4 @@
-"""What the three AllegroKuka tasks ask for. Each goal is one small class with the same attributes and methods.
+"""What the AllegroKuka tasks ask for. Each goal is one small class with the same attributes and methods.
 
 Positions are in the environment frame [m], quaternions xyzw. Source: official code; the boxes are the paper's.
 """
@@ -54,6 +54,19 @@ def no_rotation(count: int, device: str) -> torch.Tensor:
     return quat
 
 
+def to_either_side(pos: torch.Tensor) -> torch.Tensor:
+    """Positions on one side of the middle, sent to either side with equal probability.
+
+    Args:
+        pos: Positions, shape (count, 3).
+
+    Returns:
+        The same, where x of about half of them is mirrored.
+    """
+    side = torch.where(torch.rand(len(pos), device=pos.device) < 0.5, -1.0, 1.0)
+    return torch.cat((pos[:, :1] * side.unsqueeze(-1), pos[:, 1:]), dim=-1)
+
+
 class Regrasp:
     """Lift the object and hold its centre at a point; then it is put back on the table somewhere else."""
 
@@ -63,14 +76,15 @@ class Regrasp:
     replaces_object = True
     """Whether the object is put back on the table when the goal is reached."""
 
-    def __init__(self, low: tuple[float, float, float], high: tuple[float, float, float]):
+    def __init__(self, low: tuple[float, float, float], high: tuple[float, float, float], both_sides: bool):
         """Ask for points in a box.
 
         Args:
             low: Lower corner of the box [m].
             high: Upper corner of the box [m].
+            both_sides: Whether half of the goals are in the box mirrored in x.
         """
-        self._low, self._high = low, high
+        self._low, self._high, self._both_sides = low, high, both_sides
 
     def sample(self, count: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw goals.
@@ -82,13 +96,14 @@ class Regrasp:
         Returns:
             Goal positions [m], shape (count, 3), and orientations, shape (count, 4), xyzw.
         """
-        return uniform(self._low, self._high, count, device), no_rotation(count, device)
+        pos = uniform(self._low, self._high, count, device)
+        return to_either_side(pos) if self._both_sides else pos, no_rotation(count, device)
 
     def hand_lost(self, tip_distance: torch.Tensor) -> torch.Tensor:
         """Whether the hand has gone too far from the object to go on.
 
         Args:
-            tip_distance: Distances of the fingertips from the object [m], shape (N, 4).
+            tip_distance: Distances of the fingertips from the object [m], shape (N, F).
 
         Returns:
             False everywhere, bool, shape (N,).
@@ -133,9 +148,7 @@ class Throw:
         Returns:
             Goal positions [m], shape (count, 3), and orientations, shape (count, 4), xyzw.
         """
-        pos = uniform(self._low, self._high, count, device)
-        side = torch.where(torch.rand(count, device=device) < 0.5, -1.0, 1.0)
-        pos[:, 0] *= side
+        pos = to_either_side(uniform(self._low, self._high, count, device))
         pos[:, 2] += self._height
         return pos, no_rotation(count, device)
 
@@ -156,7 +169,7 @@ class Throw:
         """Whether the hand has gone too far from the object to go on.
 
         Args:
-            tip_distance: Distances of the fingertips from the object [m], shape (N, 4).
+            tip_distance: Distances of the fingertips from the object [m], shape (N, F).
 
         Returns:
             False everywhere, bool, shape (N,).
@@ -173,15 +186,23 @@ class Reorient:
     replaces_object = False
     """Whether the object is put back on the table when the goal is reached."""
 
-    def __init__(self, low: tuple[float, float, float], high: tuple[float, float, float], max_tip_distance: float):
+    def __init__(
+        self,
+        low: tuple[float, float, float],
+        high: tuple[float, float, float],
+        both_sides: bool,
+        max_tip_distance: float,
+    ):
         """Ask for any orientation at points in a box.
 
         Args:
             low: Lower corner of the box [m].
             high: Upper corner of the box [m].
+            both_sides: Whether half of the goals are in the box mirrored in x.
             max_tip_distance: Distance of a fingertip from the object beyond which the episode ends [m].
         """
-        self._low, self._high, self._max_tip_distance = low, high, max_tip_distance
+        self._low, self._high, self._both_sides = low, high, both_sides
+        self._max_tip_distance = max_tip_distance
 
     def sample(self, count: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw goals.
@@ -193,13 +214,14 @@ class Reorient:
         Returns:
             Goal positions [m], shape (count, 3), and orientations uniform over SO(3), shape (count, 4), xyzw.
         """
-        return uniform(self._low, self._high, count, device), uniform_rotation(count, device)
+        pos = uniform(self._low, self._high, count, device)
+        return to_either_side(pos) if self._both_sides else pos, uniform_rotation(count, device)
 
     def hand_lost(self, tip_distance: torch.Tensor) -> torch.Tensor:
         """Whether the hand has gone too far from the object to go on.
 
         Args:
-            tip_distance: Distances of the fingertips from the object [m], shape (N, 4).
+            tip_distance: Distances of the fingertips from the object [m], shape (N, F).
 
         Returns:
             Whether any fingertip is beyond the limit, bool, shape (N,).

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-import warp as wp
+
+from sapg_isaaclab.tasks.allegro_kuka.arms import Arms
 
 
 def overshoot(joint_pos: torch.Tensor, lower: torch.Tensor, upper: torch.Tensor) -> torch.Tensor:
@@ -45,40 +44,30 @@ def put_on_stops(
 class JointStops:
     """Puts joints that the engine left beyond their limits back onto them; few of a million need it."""
 
-    def __init__(self, robot: Any, joint_ids: torch.Tensor, lower: torch.Tensor, upper: torch.Tensor, tolerance: float):
-        """Look after some joints.
+    def __init__(self, arms: Arms, tolerance: float):
+        """Look after all joints of some arms.
 
         Args:
-            robot: The articulation.
-            joint_ids: The joints, int64, shape (J,).
-            lower: Their lower limits [rad], shape (J,).
-            upper: Their upper limits [rad], shape (J,).
+            arms: The arms.
             tolerance: How far beyond its limits a joint may be [rad]; ``inf`` leaves all to the engine.
         """
-        self._robot, self._joint_ids, self._lower, self._upper = robot, joint_ids, lower, upper
-        self.tolerance = tolerance
-        self.host_knows = joint_ids.device.type == "cpu"
+        self._arms, self.tolerance = arms, tolerance
+        self.host_knows = arms.lower.device.type == "cpu"
         """Whether asking for a value of a tensor costs nothing."""
 
     def hold(self, joint_pos: torch.Tensor, joint_vel: torch.Tensor) -> None:
         """Put them back.
 
-        On a CPU nothing is written when no joint needs it; elsewhere a mask says which environments do, so that the
-        host need not wait for an answer.
+        On a CPU nothing is written when no joint needs it; elsewhere a mask says which arms do, so that the host need
+        not wait for an answer.
 
         Args:
-            joint_pos: Positions of the joints [rad], shape (N, J).
-            joint_vel: Velocities of the joints [rad/s], shape (N, J).
+            joint_pos: Positions of the joints, arm after arm [rad], shape (N, A J).
+            joint_vel: Velocities of the joints, arm after arm [rad/s], shape (N, A J).
         """
-        beyond = (overshoot(joint_pos, self._lower, self._upper) > self.tolerance).any(-1)
+        arms = self._arms
+        excess = overshoot(joint_pos, arms.lower, arms.upper)
+        beyond = (excess > self.tolerance).unflatten(-1, (len(arms), arms.num_joints)).any(-1)
         if self.host_knows and not beyond.any():
             return
-        stops = put_on_stops(joint_pos, joint_vel, self._lower, self._upper)
-        data = self._robot.data
-        pos, vel = (
-            everything.torch.index_copy(1, self._joint_ids, values)
-            for everything, values in zip((data.joint_pos, data.joint_vel), stops)
-        )
-        self._robot.write_joint_state_to_sim_mask(
-            position=pos, velocity=vel, env_mask=wp.from_torch(beyond, dtype=wp.bool)
-        )
+        arms.put_where(beyond, *put_on_stops(joint_pos, joint_vel, arms.lower, arms.upper))

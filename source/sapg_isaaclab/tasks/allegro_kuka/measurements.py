@@ -1,11 +1,10 @@
-"""Where palm, fingertips and keypoints are, and how far from one another."""
+"""Where palms, fingertips and keypoints are, and how far from one another."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
+from sapg_isaaclab.tasks.allegro_kuka.arms import Arms
 from sapg_isaaclab.tasks.allegro_kuka.keypoints import keypoints, rotate
 
 PALM_BODY = "iiwa7_link_7"
@@ -20,17 +19,17 @@ TIP_OFFSETS = ((0.05, 0.005, 0.0), (0.05, 0.005, 0.0), (0.05, 0.005, 0.0), (0.06
 class Measurements:
     """What rewards and observations are made of; only what has changed is measured again.
 
-    Positions are in the environment frame [m], quaternions xyzw; N environments, k keypoints.
+    Positions are in the environment frame [m], quaternions xyzw; N environments, A arms, k keypoints.
     """
 
     palm_pos: torch.Tensor
-    """Centre of the palm, shape (N, 3)."""
+    """Centres of the palms, shape (N, A, 3)."""
 
     palm_quat: torch.Tensor
-    """Orientation of the palm's body, shape (N, 4)."""
+    """Orientations of the palms' bodies, shape (N, A, 4)."""
 
     tips: torch.Tensor
-    """Fingertip points: index, middle, ring, thumb, shape (N, 4, 3)."""
+    """Fingertip points: index, middle, ring, thumb, arm after arm, shape (N, 4 A, 3)."""
 
     keypoints: torch.Tensor
     """Keypoints of the object, shape (N, k, 3)."""
@@ -39,24 +38,26 @@ class Measurements:
     """Keypoints of the object minus those of the goal, shape (N, k, 3)."""
 
     tip_distance: torch.Tensor
-    """Distances of the fingertips from the object, shape (N, 4)."""
+    """Distances of the fingertips from the object, shape (N, 4 A)."""
 
     keypoint_distance: torch.Tensor
     """Largest distance of a keypoint from the goal's, shape (N,)."""
 
-    def __init__(self, robot: Any, env_origins: torch.Tensor, offsets: torch.Tensor):
+    def __init__(self, arms: Arms, env_origins: torch.Tensor, offsets: torch.Tensor):
         """Find the bodies; nothing is measured yet.
 
         Args:
-            robot: The arm with the hand, an articulation of the scene.
+            arms: The arms with their hands.
             env_origins: Origins of the environments in the world [m], shape (N, 3).
             offsets: Keypoints in the frames of the objects [m], shape (N, k, 3).
         """
-        self._robot, self._origins = robot, env_origins
+        self._origins = env_origins
         self.offsets = offsets
         """Keypoints in the frames of the objects [m], shape (N, k, 3)."""
-        bodies, _ = robot.find_bodies([PALM_BODY, *TIP_BODIES], preserve_order=True)
-        self._palm_id, self._body_ids = bodies[0], torch.tensor(bodies, device=env_origins.device)
+        self._bodies = []  # of every arm: the articulation, its palm, and palm and fingers
+        for arm in arms:
+            bodies, _ = arm.robot.find_bodies([PALM_BODY, *TIP_BODIES], preserve_order=True)
+            self._bodies.append((arm.robot, bodies[0], torch.tensor(bodies, device=env_origins.device)))
         self._points = torch.tensor((PALM_OFFSET, *TIP_OFFSETS), device=env_origins.device)
         self.moved = True
         """Whether robots or objects moved since the last measurement."""
@@ -82,13 +83,30 @@ class Measurements:
         self.moved = self.aimed = False
 
     def _take_bodies(self, object_pos: torch.Tensor, object_quat: torch.Tensor) -> None:
-        bodies = self._robot.data.body_link_pose_w.torch.index_select(1, self._body_ids)
-        points = bodies[..., :3] - self._origins.unsqueeze(1) + rotate(bodies[..., 3:], self._points)
-        self.palm_pos, self.tips, self.palm_quat = points[:, 0], points[:, 1:], bodies[:, 0, 3:]
+        poses = [robot.data.body_link_pose_w.torch.index_select(1, bodies) for robot, _, bodies in self._bodies]
+        poses = torch.stack(poses, dim=1)
+        points = poses[..., :3] - self._origins.view(-1, 1, 1, 3) + rotate(poses[..., 3:], self._points)
+        self.palm_pos, self.tips, self.palm_quat = points[:, :, 0], points[:, :, 1:].flatten(1, 2), poses[:, :, 0, 3:]
         self.keypoints = keypoints(object_pos, object_quat, self.offsets)
         self.tip_distance = torch.linalg.vector_norm(self.tips - object_pos.unsqueeze(1), dim=-1)
 
     @property
     def palm_vel(self) -> torch.Tensor:
-        """Linear [m/s] and angular [rad/s] velocity of the palm body's centre of mass, in the world, shape (N, 6)."""
-        return self._robot.data.body_com_vel_w.torch[:, self._palm_id]
+        """Linear [m/s] and angular [rad/s] velocities of the palm bodies' centres of mass, in the world, (N, A, 6)."""
+        return torch.stack([robot.data.body_com_vel_w.torch[:, palm] for robot, palm, _ in self._bodies], dim=1)
+
+    @property
+    def tips_from_palm(self) -> torch.Tensor:
+        """Fingertip points minus the centre of their own palm, shape (N, A, 4, 3)."""
+        return self.tips.unflatten(1, (len(self._bodies), len(TIP_BODIES))) - self.palm_pos.unsqueeze(2)
+
+    def from_palms(self, points: torch.Tensor) -> torch.Tensor:
+        """Points as every palm has them.
+
+        Args:
+            points: Points, shape (N, k, 3).
+
+        Returns:
+            Points minus the centre of each palm, shape (N, A, k, 3).
+        """
+        return points.unsqueeze(1) - self.palm_pos.unsqueeze(2)

@@ -54,18 +54,22 @@ def count_near(count: torch.Tensor, near: torch.Tensor, *, consecutive: bool) ->
     return counted * near if consecutive else counted
 
 
-def fingertip_term(tip_improvement: torch.Tensor, lifted: torch.Tensor, *, scale: float | torch.Tensor) -> torch.Tensor:
-    """Reward for fingertips that come closer to the object than ever, until it is lifted.
+def fingertip_term(
+    tip_improvement: torch.Tensor, lifted: torch.Tensor, *, scale: float | torch.Tensor, after_lift: bool = False
+) -> torch.Tensor:
+    """Reward for fingertips that come closer to the object than ever.
 
     Args:
-        tip_improvement: Improvement of each fingertip's distance [m], shape (N, 4).
+        tip_improvement: Improvement of each fingertip's distance [m], shape (N, F).
         lifted: Whether the object is lifted, this step included, bool, shape (N,).
         scale: Reward per metre; 50 in the official code.
+        after_lift: Whether it is paid for lifted objects too, as the official code does with two arms.
 
     Returns:
-        ``scale * sum(tip_improvement)`` where not lifted, else 0, shape (N,).
+        ``scale * sum(tip_improvement)``, shape (N,); unless ``after_lift`` 0 where lifted.
     """
-    return scale * tip_improvement.sum(-1) * ~lifted
+    paid = scale * tip_improvement.sum(-1)
+    return paid if after_lift else paid * ~lifted
 
 
 def lifting_term(

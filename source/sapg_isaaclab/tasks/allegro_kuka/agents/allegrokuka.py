@@ -72,3 +72,7 @@ ALLEGROKUKA_REGRASP = _agents()
 ALLEGROKUKA_THROW = _agents(cpo={"awac_temperature": 0.1})  # published by the authors of CPO
 # the best of {0, 0.003, 0.005} on this task
 ALLEGROKUKA_REORIENT = _agents(paper={"std_mode": "per_block"}, entropy_loss_scale=0.005)
+
+# the official launch: six processes of 4104 environments
+ALLEGROKUKATWOARMS_REGRASP = _agents(entropy_loss_scale=0.002)
+ALLEGROKUKATWOARMS_REORIENT = _agents(entropy_loss_scale=0.002)
