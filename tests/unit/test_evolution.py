@@ -7,6 +7,7 @@ import torch
 
 from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.build import build_agent
+from sapg_isaaclab.agents.contract import Transition
 from sapg_isaaclab.agents.objective import EpisodeObjectives
 from sapg_isaaclab.agents.sapg import SapgCfg
 from sapg_isaaclab.agents.sapg.evolution import choose, crossover, leader_slices, own_fitness
@@ -123,6 +124,16 @@ class Indexed(ToyEnv):
     def step(self, actions):
         *rest, infos = super().step(actions)
         return *rest, {**infos, "true_objective": torch.arange(float(self.num_envs))}
+
+
+def test_episodes_of_broken_environments_and_shortened_ones_are_left_out():
+    agent, env = make()
+    nothing, ends = torch.zeros(N, 1, dtype=torch.bool), torch.ones(N, 1, dtype=torch.bool)
+    broken, shortened = torch.arange(N) % 4 == 1, torch.arange(N) % 4 == 2
+    rows = {"observations": env.reset()[0], "states": None, "actions": torch.zeros(N, 2), "rewards": torch.ones(N, 1)}
+    after = {"next_observations": rows["observations"], "next_states": None, "terminated": nothing, "truncated": ends}
+    agent.evolution.record(Transition(**rows, **after, infos={"broken": broken, "shortened": shortened}))
+    assert agent.evolution.objectives.finished.equal(torch.arange(N) % 4 % 3 == 0)
 
 
 def test_a_policy_is_judged_by_its_own_environments():

@@ -6,7 +6,8 @@ concatenates the latent phi of the policy to the observation, so the first layer
 With at most as many policies as a latent has numbers, ``e`` is one-hot, E = M. Since phi = e Phi for the table Phi of
 all latents, the first layer equals [W_x, W_phi Phi^T] [x, e] + b: one matrix product without gathering a row of Phi for
 every row of input. With more policies that product would grow with M beyond the paper's: ``e`` is the index of the
-policy, E = 1, and its row of Phi is gathered, so that a row costs the same however many policies there are.
+policy, E = 1, and its row of the biases Phi W_phi^T + b, one for each policy, is gathered. So a row costs the same
+however many policies there are. An LSTM in front takes phi itself, either way.
 
 Recurrent networks see the same rows, sequence by sequence: S sequences of L steps are S L rows, step after step. How
 many sequences there are follows from the state they start in. States are (K, S, H), K first, so that the parts which an
@@ -171,7 +172,8 @@ class BlockTrunk(nn.Module):
         if self.lstm_first:
             x = inputs[:, : self.num_inputs]
             if self.conditioned:
-                x = self._with_latents(inputs, latents)  # pyright: ignore  # several have latents
+                latent = of_policies(latents, inputs[:, self.num_inputs :])  # pyright: ignore  # several have them
+                x = torch.cat((x, latent), dim=1)
             x, state = self._recur(x, sequences)  # pyright: ignore  # an LSTM has them
             return self.rest(x), state
         x = self.rest(self.act(self._condition(inputs, latents)))
@@ -182,14 +184,12 @@ class BlockTrunk(nn.Module):
         if not self.conditioned:
             inputs = inputs[:, : self.num_inputs]
         elif inputs.shape[1] - self.num_inputs != len(latents):
-            inputs = self._with_latents(inputs, latents)
+            inputs, identity = inputs.tensor_split((self.num_inputs,), dim=1)
+            biases = torch.addmm(self.first.bias, latents, weight[:, self.num_inputs :].T)
+            return torch.addmm(of_policies(biases, identity), inputs, weight[:, : self.num_inputs].T)
         else:
             weight = torch.cat((weight[:, : self.num_inputs], weight[:, self.num_inputs :] @ latents.T), dim=1)
         return F.linear(inputs, weight, self.first.bias)
-
-    def _with_latents(self, inputs: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-        x, identity = inputs.tensor_split((self.num_inputs,), dim=1)
-        return torch.cat((x, of_policies(latents, identity)), dim=1)
 
     def _recur(self, x: torch.Tensor, sequences: Sequences) -> tuple[torch.Tensor, torch.Tensor]:
         out, state = unroll(self.lstm, x.view(sequences.state.shape[1], -1, x.shape[-1]), sequences)
