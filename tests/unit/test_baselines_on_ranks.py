@@ -51,12 +51,15 @@ def agent_for(env, cfg):
 class Ranked:
     """The environments of some learners, out of all. Random numbers are drawn for all, so each sees what it would."""
 
-    def __init__(self, learners=range(M), seed=3):
+    def __init__(self, learners=range(M), seed=3, by_return=False):
         self.whole = PopulationEnv(M * B, seed=seed, groups=M, episode_length=3)
         self.mine = slice(learners.start * B, learners.stop * B)
         self.num_envs, self.taken = len(learners) * B, 0
         for name in ("device", "observation_space", "state_space", "action_space", "extras", "state"):
             setattr(self, name, getattr(self.whole, name))
+        self.by_return = by_return
+        if by_return:
+            self.extras = {}
         self.reward_weights = {name: weight[self.mine] for name, weight in self.whole.reward_weights.items()}
         self.curriculum = Curriculum(self.whole.curriculum.ways, groups=len(learners))
         self.curriculum.values["tolerance"].copy_(torch.linspace(0.2, 0.8, M)[learners.start : learners.stop])
@@ -71,11 +74,15 @@ class Ranked:
     def step(self, actions):
         self.taken += 1
         now = max(first for first in WORTH if first <= 1 + (self.taken - 1) // T)
-        self.whole.objective = torch.tensor(WORTH[now]).repeat_interleave(B)
+        worth = torch.tensor(WORTH[now]).repeat_interleave(B)
+        self.whole.objective = worth
         every = torch.zeros(M * B, 2)
         every[self.mine] = actions
         *columns, infos = self.whole.step(every)
-        return *(column[self.mine] for column in columns), {"true_objective": infos["true_objective"][self.mine]}
+        observations, rewards, *ends = (column[self.mine] for column in columns)
+        if self.by_return:
+            return observations, rewards + worth[self.mine].unsqueeze(1), *ends, {}
+        return observations, rewards, *ends, {"true_objective": infos["true_objective"][self.mine]}
 
     def state_dict(self):
         return {"whole": self.whole.state_dict(), "taken": self.taken, "curriculum": self.curriculum.state_dict()}
@@ -106,15 +113,16 @@ def population(env, learners, noise, weights=None):
     return start, agent.decisions, agent.metrics, learned, env.curriculum.values["tolerance"]
 
 
-def population_part(rank, noise, weights):
-    return population(Ranked(held(rank)), held(rank), noise, weights)
+def population_part(rank, noise, weights, by_return):
+    return population(Ranked(held(rank), by_return=by_return), held(rank), noise, weights)
 
 
-def test_a_population_decides_the_same_on_two_ranks_as_on_one(team):
+@pytest.mark.parametrize("by_return", [False, True], ids=["true objective", "return"])
+def test_a_population_decides_the_same_on_two_ranks_as_on_one(by_return, team):
     noise = torch.randn(8 * T, M * B, 2, generator=torch.Generator().manual_seed(1))
     torch.manual_seed(0)
-    weights, decisions, metrics, learned, tolerance = population(Ranked(), range(M), noise)
-    results = team.values(population_part, noise, weights)
+    weights, decisions, metrics, learned, tolerance = population(Ranked(by_return=by_return), range(M), noise)
+    results = team.values(population_part, noise, weights, by_return)
     replaced = {(each["learner"], each["donor"]) for each in decisions if each["action"] == "replace"}
     ranks = {(target // 2, source // 2) for target, source in replaced}
     assert ranks == {(0, 1), (1, 0)}, replaced

@@ -282,7 +282,7 @@ class VectorEnv(Protocol):
 
     @property
     def unwrapped(self) -> Any:
-        """The task itself, which may be a :class:`ResumableTask`, a :class:`GuardedTask`, a :class:`PopulationTask`."""
+        """The task itself, which may be a :class:`ResumableTask`, :class:`TimedTask` and so on, as below."""
         ...
 
     def reset(self) -> tuple[torch.Tensor, Any]:
@@ -312,6 +312,23 @@ class ResumableTask(Protocol):
 
         Returns:
             Observations (N, D) if whole episodes were restored; None if they begin anew.
+        """
+        ...
+
+
+class TimedTask(Protocol):
+    """A task whose episodes run out of time, as Isaac Lab counts it. Asked for only where starts are staggered."""
+
+    max_episode_length: int
+    """Steps until an episode runs out of time."""
+
+    episode_length_buf: torch.Tensor
+    """Steps taken of the episodes under way, which may be written into. Shape (N,)."""
+
+    def begin_within(self, steps: torch.Tensor) -> None:
+        """Count so many steps, shape (N,), of the episodes that have just begun as taken.
+
+        May be missing; a task has it to leave these episodes out of statistics of its own.
         """
         ...
 

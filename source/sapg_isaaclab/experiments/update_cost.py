@@ -11,6 +11,7 @@ from typing import Any
 
 import gymnasium
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from sapg_isaaclab.agents.build import build_agent
 from sapg_isaaclab.agents.sapg import SapgCfg
@@ -68,7 +69,7 @@ def updates(options: dict[str, Any], num_envs: int, seed: int = 0) -> Iterator[t
 
 
 def measure(options: dict[str, Any], num_envs: int, count: int) -> dict[str, float]:
-    """Time updates of one agent on one thread, after one that is not counted. Call it in a process of its own.
+    """Time updates of one agent on one thread, after one whose operations are counted. Call it in a process of its own.
 
     Args:
         options: Options of the agent.
@@ -76,8 +77,8 @@ def measure(options: dict[str, Any], num_envs: int, count: int) -> dict[str, flo
         count: Number of updates.
 
     Returns:
-        ``policies``; ``rows`` of an update's batch; ``update_s``, the median CPU time of an update [s]; ``peak_mb``,
-        memory at its highest above that before the agent was made [MB].
+        ``policies``; ``rows`` of an update's batch; ``operations`` of its matrix products; ``update_s``, the median CPU
+        time of an update [s]; ``peak_mb``, memory at its highest above that before the agent was made [MB].
 
     Raises:
         ValueError: If an option is wrong.
@@ -85,7 +86,10 @@ def measure(options: dict[str, Any], num_envs: int, count: int) -> dict[str, flo
     torch.set_num_threads(1)
     before_mb, spent = _resident_mb(), []
     made = updates(options, num_envs)
-    for _ in range(count + 1):
+    agent, update = next(made)
+    with FlopCounterMode(display=False) as counter:
+        update()
+    for _ in range(count):
         agent, update = next(made)
         began = time.process_time()
         update()
@@ -95,7 +99,8 @@ def measure(options: dict[str, Any], num_envs: int, count: int) -> dict[str, flo
     return {
         "policies": layout.num_blocks,
         "rows": rows + relabelled * agent.cfg.rollouts * layout.block_size,
-        "update_s": statistics.median(spent[1:]),
+        "operations": counter.get_total_flops(),
+        "update_s": statistics.median(spent),
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before_mb,
     }
 
@@ -116,11 +121,12 @@ def table(found: Sequence[dict[str, float]]) -> Table:
     """
     first = found[0]
     return Table(
-        ("policies", "rows of a batch", "update [s]", "peak memory [MB]", "times its rows", "times its update",
-         "times its memory"),
+        ("policies", "rows of a batch", "operations [1e9]", "update [s]", "peak memory [MB]", "times its rows",
+         "times its operations", "times its update", "times its memory"),
         [
-            (f"{each['policies']}", f"{each['rows']:,}", f"{each['update_s']:.2f}", f"{each['peak_mb']:.0f}",
-             *(f"{each[name] / first[name]:.3f}" for name in ("rows", "update_s", "peak_mb")))
+            (f"{each['policies']}", f"{each['rows']:,}", f"{each['operations'] / 1e9:.1f}", f"{each['update_s']:.2f}",
+             f"{each['peak_mb']:.0f}",
+             *(f"{each[name] / first[name]:.3f}" for name in ("rows", "operations", "update_s", "peak_mb")))
             for each in found
         ],
     )  # fmt: skip
