@@ -151,7 +151,7 @@ def draw(data: dict[str, Any], stem: pathlib.Path) -> list[pathlib.Path]:
     few, many = min(counts), max(counts)
     seeds = "1 seed" if many == 1 else f"{few} seeds" if few == many else f"{few} to {many} seeds"
     bands = ", mean and standard error" if many > 1 else ""
-    figure.suptitle(f"{data['title']}: {data['scale']} scale, {seeds}{bands}")
+    figure.suptitle(f"{data['title']}\n{data['scale']} scale, {seeds}{bands}", fontsize="medium")  # one panel is narrow
     return figures.write(figure, stem)
 
 
