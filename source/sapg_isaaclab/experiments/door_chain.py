@@ -55,7 +55,7 @@ class DoorChain(TrapEnv):
     episode_length = 128
     num_observations, num_actions = JOINTS + len(PAY), JOINTS
 
-    doors = DOORS
+    doors: tuple[tuple[int, int, int], ...] = DOORS
     """Its doors."""
 
     decoy_keys, best_keys = {0: 0}, {0: 5, 8: 8, 9: 6}
