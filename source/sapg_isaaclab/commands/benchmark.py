@@ -123,8 +123,7 @@ def _benchmark(argv: list[str] | None) -> int:
     parser.add_argument(
         "tokens", nargs="*", metavar="env.X=VALUE", help="options of the task, also physics=NAME and presets=NAME"
     )
-    sizes = [256, 1024, 4096]
-    parser.add_argument("--num_envs", type=cli.positive, nargs="+", default=sizes, metavar="N",
+    parser.add_argument("--num_envs", type=cli.positive, nargs="+", default=[256, 1024, 4096], metavar="N",
                         help="numbers of environments to measure (default: 256 1024 4096)")  # fmt: skip
     parser.add_argument(
         "--steps", type=cli.positive, default=200, help="steps of each of the two runs (default: %(default)s)"
@@ -140,7 +139,6 @@ def _benchmark(argv: list[str] | None) -> int:
     if args.json:
         places.check_file(Path(args.json), "--json")
     task = task_config.check_task(args.task)
-    task_config.resolve_configs(task, args.tokens)
 
     print(f"{' '.join([task, *args.tokens])}: {args.steps} steps, random actions")
     results = []

@@ -12,7 +12,7 @@ from sapg_isaaclab.agents.algorithms import ALGORITHMS
 from sapg_isaaclab.agents.blocks import BlockLayout
 from sapg_isaaclab.agents.dexpbt.cfg import DexPbtCfg
 from sapg_isaaclab.agents.ranks import ALONE, Ranks
-from sapg_isaaclab.commands import compiler, experiment, filming, task_config
+from sapg_isaaclab.commands import agent_options, compiler, experiment, filming, task_config
 from sapg_isaaclab.commands.early import DEFAULT_ITERATIONS
 from sapg_isaaclab.errors import InputError, one_line
 from sapg_isaaclab.runs import checkpoint
@@ -140,8 +140,8 @@ def _new(args: argparse.Namespace, tokens: list[str], ranks: Ranks) -> Job:
     env_cfg, agent_cfg = task_config.resolve_configs(task, tokens, algorithm)
     given = _given(tokens)
     one_block = algorithm == "ppo" and agent_cfg.num_blocks == 1  # presets with one block are PPO already
-    if not one_block and not task_config.chosen_variant(algorithm, tokens):
-        for name, value in task_config.options_of_algorithm(task, algorithm).items():
+    if not one_block and not agent_options.chosen_variant(algorithm, tokens):
+        for name, value in agent_options.options_of_algorithm(task, algorithm).items():
             if f"agent.{name}" not in given:
                 setattr(agent_cfg, name, value)
     agent_cfg.seed = task_config.check_seed(args.seed if args.seed is not None else agent_cfg.seed)

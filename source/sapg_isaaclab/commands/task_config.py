@@ -20,7 +20,6 @@ from typing import Any
 import gymnasium as gym
 
 from sapg_isaaclab.agents.algorithms import ALGORITHMS
-from sapg_isaaclab.commands.agent_options import agent_options
 from sapg_isaaclab.commands.overrides import apply_override, get_option
 from sapg_isaaclab.errors import InputError, one_line, warn
 
@@ -183,38 +182,6 @@ def agent_entry_point(task: str, algorithm: str) -> str:
     made = f"sapg_isaaclab.commands.agent_presets:{task}.{kind}"
     gym.spec(task).kwargs.setdefault(f"{kind}_cfg_entry_point", made)
     return f"{kind}_cfg_entry_point"
-
-
-def options_of_algorithm(task: str, algorithm: str) -> dict[str, Any]:
-    """What ``--algorithm NAME`` sets on a task where the name stands for one of the algorithm's presets.
-
-    Args:
-        task: Task id.
-        algorithm: One of :data:`~sapg_isaaclab.agents.algorithms.ALGORITHMS`.
-
-    Returns:
-        Options by name, those that the task gives for the preset included; none where the name is no preset's.
-    """
-    which = ALGORITHMS[algorithm]
-    if not which.preset:
-        return {}
-    return {**which.presets()[which.preset], **agent_options(task).get(which.kind, {}).get(which.preset, {})}
-
-
-def chosen_variant(algorithm: str, tokens: list[str]) -> bool:
-    """Whether the chosen presets say already what the algorithm's name stands for, as ``cpo_released`` does.
-
-    Args:
-        algorithm: One of :data:`~sapg_isaaclab.agents.algorithms.ALGORITHMS`.
-        tokens: Presets and overrides.
-
-    Returns:
-        Whether one is the algorithm's own preset, or is called after it.
-    """
-    preset = ALGORITHMS[algorithm].preset
-    given = dict(token.split("=", 1) for token in tokens)
-    named = [name.strip() for way in ("presets", "agent") for name in given.get(way, "").split(",")]
-    return bool(preset) and any(name == preset or name.startswith(f"{preset}_") for name in named)
 
 
 def sapg_tasks(keyword: str = "") -> list[str]:

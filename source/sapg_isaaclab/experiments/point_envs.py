@@ -60,7 +60,7 @@ class PointEnv(TrapEnv):
     """Lengths per step. Shape (N, 2)."""
 
     flag: torch.Tensor
-    """Whether the point has earned it. Shape (N,), bool."""
+    """Whether the point has earned it, which a subclass's :meth:`pay` decides. Shape (N,), bool."""
 
     def move(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Where the points are and how fast after a step at the present velocity.
@@ -71,14 +71,6 @@ class PointEnv(TrapEnv):
         after = self.position + self.velocity
         inside = after.abs() <= 1.0
         return after.clamp(-1.0, 1.0), self.velocity * inside
-
-    def pay(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Judge the present positions, and raise ``flag`` where a point has earned it.
-
-        Returns:
-            Rewards and whether the episode terminates. Shape (N,) each.
-        """
-        raise NotImplementedError
 
     def succeeded(self, terminated: torch.Tensor) -> torch.Tensor:
         """Whether an episode that ends now is a success: if the flag was raised, unless the subclass says otherwise.
